@@ -1,0 +1,35 @@
+add_library(derphole_flags INTERFACE)
+target_compile_options(derphole_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wformat=2 -Wconversion
+  -Wno-sign-conversion -Werror=format-security -fno-strict-aliasing)
+target_compile_definitions(derphole_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE
+  BOOST_BEAST_USE_STD_STRING_VIEW)
+
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # clang 14 hides std::expected of libstdc++ 12 behind this macro's older value.
+  target_compile_options(derphole_flags INTERFACE -Wno-macro-redefined -Wno-builtin-macro-redefined)
+  target_compile_definitions(derphole_flags INTERFACE __cpp_concepts=202002L)
+else()
+  # g++ 12 sees ghosts in optimised std::vector and coroutine frames.
+  target_compile_options(derphole_flags INTERFACE -fcoroutines -Wno-maybe-uninitialized -Wno-stringop-overflow
+    -Wno-array-bounds -Wno-restrict -Wno-dangling-pointer -Wno-stringop-overread)
+endif()
+
+if(DERPHOLE_HARDEN)
+  target_compile_options(derphole_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -D_GLIBCXX_ASSERTIONS
+    -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero
+    -fzero-call-used-regs=used-gpr -fPIE)
+  target_link_options(derphole_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
+  set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+  set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+endif()
+
+if(DERPHOLE_SANITIZE)
+  target_compile_options(derphole_flags INTERFACE -fsanitize=${DERPHOLE_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer -O1)
+  target_link_options(derphole_flags INTERFACE -fsanitize=${DERPHOLE_SANITIZE})
+endif()
+if(DERPHOLE_FUZZ)
+  target_compile_options(derphole_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(derphole_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

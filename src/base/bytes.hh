@@ -1,0 +1,139 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dh {
+
+using Bytes = std::vector<std::byte>;
+using ByteView = std::span<const std::byte>;
+using ByteSpan = std::span<std::byte>;
+
+template <std::size_t N>
+using ByteArray = std::array<std::byte, N>;
+
+/// The bytes of a text, without copying. The view lives as long as the text.
+inline ByteView as_bytes(std::string_view text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+inline std::string_view as_text(ByteView bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+inline const unsigned char* as_uchar(ByteView bytes) {
+  return reinterpret_cast<const unsigned char*>(bytes.data());
+}
+inline unsigned char* as_uchar(ByteSpan bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
+inline Bytes to_bytes(ByteView view) { return {view.begin(), view.end()}; }
+
+inline bool equal_bytes(ByteView a, ByteView b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+/// Lower-case hex, two digits a byte.
+std::string to_hex(ByteView bytes);
+/// Accepts either case; nothing else (no spaces, no prefix). Errors: nullopt for an odd length or another character.
+std::optional<Bytes> from_hex(std::string_view hex);
+/// As from_hex, into a fixed size; nullopt unless it has exactly N bytes.
+template <std::size_t N>
+std::optional<ByteArray<N>> array_from_hex(std::string_view hex) {
+  auto bytes = from_hex(hex);
+  if (!bytes || bytes->size() != N) return std::nullopt;
+  ByteArray<N> out;
+  std::memcpy(out.data(), bytes->data(), N);
+  return out;
+}
+
+/// base64url without padding (RFC 4648 §5).
+std::string to_base64url(ByteView bytes);
+/// Errors: nullopt for a foreign character, padding, an impossible length, or non-zero spare bits.
+std::optional<Bytes> from_base64url(std::string_view text);
+
+/// CRC-32 (IEEE 802.3, as in zlib). Catches typing and truncation; proves nothing against an attacker.
+std::uint32_t crc32(ByteView bytes);
+
+/// Why bytes could not be read as a message.
+enum class WireError : std::uint8_t {
+  Truncated,    // ended before a field did
+  BadValue,     // a field holds what the protocol does not allow
+  BadMagic,     // not our message at all
+  TooLong,      // longer than the protocol allows
+  BadChecksum,  // checksum or fingerprint does not match
+};
+std::string_view to_string(WireError error);
+
+/// Reads big-endian fields from a buffer it does not own. A short read yields zeros and marks the reader
+/// bad for good, so one check at the end is enough.
+class Reader {
+public:
+  explicit Reader(ByteView bytes) : rest_(bytes) {}
+
+  std::uint8_t u8();
+  std::uint16_t u16();
+  std::uint32_t u32();
+  std::uint64_t u64();
+  /// `size` bytes as a view into the buffer; empty when there are fewer.
+  ByteView bytes(std::size_t size);
+  /// Everything that is left.
+  ByteView rest();
+  template <std::size_t N>
+  ByteArray<N> array() {
+    ByteArray<N> out{};
+    ByteView view = bytes(N);
+    if (view.size() == N) std::memcpy(out.data(), view.data(), N);
+    return out;
+  }
+  void skip(std::size_t size) { bytes(size); }
+
+  std::size_t remaining() const { return rest_.size(); }
+  bool ok() const { return ok_; }
+  static WireError error() { return WireError::Truncated; }
+
+private:
+  ByteView rest_;
+  bool ok_ = true;
+};
+
+/// Appends big-endian fields to a buffer it does not own.
+class Writer {
+public:
+  explicit Writer(Bytes& out) : out_(out) {}
+
+  void u8(std::uint8_t value) { out_.push_back(static_cast<std::byte>(value)); }
+  void u16(std::uint16_t value);
+  void u32(std::uint32_t value);
+  void u64(std::uint64_t value);
+  void bytes(ByteView value) { out_.insert(out_.end(), value.begin(), value.end()); }
+  void text(std::string_view value) { bytes(as_bytes(value)); }
+  void zeros(std::size_t count) { out_.insert(out_.end(), count, std::byte{0}); }
+
+private:
+  Bytes& out_;
+};
+
+/// Big-endian stores and loads for hot paths with fixed layouts.
+inline void store_be32(std::byte* at, std::uint32_t value) {
+  for (int i = 3; i >= 0; --i, value >>= 8) at[i] = static_cast<std::byte>(value & 0xff);
+}
+inline void store_be64(std::byte* at, std::uint64_t value) {
+  for (int i = 7; i >= 0; --i, value >>= 8) at[i] = static_cast<std::byte>(value & 0xff);
+}
+inline std::uint32_t load_be32(const std::byte* at) {
+  std::uint32_t value = 0;
+  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<std::uint32_t>(at[i]);
+  return value;
+}
+inline std::uint64_t load_be64(const std::byte* at) {
+  std::uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | static_cast<std::uint64_t>(at[i]);
+  return value;
+}
+
+}  // namespace dh
