@@ -1,18 +1,22 @@
 #include "base/address.hh"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
+
+#include <arpa/inet.h>
 
 #include "base/check.hh"
 
 namespace dh {
 namespace {
 
-constexpr std::byte B(unsigned value) { return static_cast<std::byte>(value); }
+constexpr std::byte B(unsigned value) {
+  return static_cast<std::byte>(value);
+}
 
-unsigned at(const ByteArray<16>& bytes, std::size_t i) { return static_cast<unsigned>(bytes[i]); }
+unsigned at(const ByteArray<16>& bytes, std::size_t i) {
+  return static_cast<unsigned>(bytes[i]);
+}
 
 }  // namespace
 
@@ -45,7 +49,8 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
 
 bool IpAddress::is_loopback() const {
   if (is_v4_) return at(bytes_, 12) == 127;
-  return std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::byte b) { return b == B(0); }) && bytes_[15] == B(1);
+  return std::all_of(bytes_.begin(), bytes_.end() - 1, [](std::byte b) { return b == B(0); }) &&
+         bytes_[15] == B(1);
 }
 
 bool IpAddress::is_unspecified() const {
@@ -67,7 +72,8 @@ bool IpAddress::is_private() const {
   if (!is_v4_) return (at(bytes_, 0) & 0xfe) == 0xfc;
   const unsigned a = at(bytes_, 12);
   const unsigned b = at(bytes_, 13);
-  return a == 10 || (a == 172 && (b & 0xf0) == 16) || (a == 192 && b == 168) || (a == 100 && (b & 0xc0) == 64);
+  return a == 10 || (a == 172 && (b & 0xf0) == 16) || (a == 192 && b == 168) ||
+         (a == 100 && (b & 0xc0) == 64);
 }
 
 ByteArray<4> IpAddress::v4_bytes() const {

@@ -39,8 +39,9 @@ public:
   auto operator<=>(const IpAddress&) const = default;
 
 private:
-  ByteArray<16> bytes_ = {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0},
-                          std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{255}, std::byte{255}};
+  ByteArray<16> bytes_ = {std::byte{0}, std::byte{0}, std::byte{0},   std::byte{0},
+                          std::byte{0}, std::byte{0}, std::byte{0},   std::byte{0},
+                          std::byte{0}, std::byte{0}, std::byte{255}, std::byte{255}};
   bool is_v4_ = true;
 };
 

@@ -100,11 +100,16 @@ std::uint32_t crc32(ByteView bytes) {
 
 std::string_view to_string(WireError error) {
   switch (error) {
-    case WireError::Truncated: return "truncated";
-    case WireError::BadValue: return "bad value";
-    case WireError::BadMagic: return "bad magic";
-    case WireError::TooLong: return "too long";
-    case WireError::BadChecksum: return "bad checksum";
+    case WireError::Truncated:
+      return "truncated";
+    case WireError::BadValue:
+      return "bad value";
+    case WireError::BadMagic:
+      return "bad magic";
+    case WireError::TooLong:
+      return "too long";
+    case WireError::BadChecksum:
+      return "bad checksum";
   }
   return "unknown";
 }

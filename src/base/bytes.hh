@@ -30,8 +30,12 @@ inline std::string_view as_text(ByteView bytes) {
 inline const unsigned char* as_uchar(ByteView bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
 }
-inline unsigned char* as_uchar(ByteSpan bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
-inline Bytes to_bytes(ByteView view) { return {view.begin(), view.end()}; }
+inline unsigned char* as_uchar(ByteSpan bytes) {
+  return reinterpret_cast<unsigned char*>(bytes.data());
+}
+inline Bytes to_bytes(ByteView view) {
+  return {view.begin(), view.end()};
+}
 
 inline bool equal_bytes(ByteView a, ByteView b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
@@ -39,7 +43,8 @@ inline bool equal_bytes(ByteView a, ByteView b) {
 
 /// Lower-case hex, two digits a byte.
 std::string to_hex(ByteView bytes);
-/// Accepts either case; nothing else (no spaces, no prefix). Errors: nullopt for an odd length or another character.
+/// Accepts either case; nothing else (no spaces, no prefix). Errors: nullopt for an odd length or another
+/// character.
 std::optional<Bytes> from_hex(std::string_view hex);
 /// As from_hex, into a fixed size; nullopt unless it has exactly N bytes.
 template <std::size_t N>

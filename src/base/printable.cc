@@ -7,7 +7,9 @@ namespace {
 
 // Length of the well-formed UTF-8 sequence at `text` (RFC 3629), or 0; the code point goes to `out`.
 std::size_t decode_utf8(std::string_view text, std::uint32_t& out) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+  const auto byte = [&](std::size_t i) {
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i]));
+  };
   const std::uint32_t first = byte(0);
   if (first < 0x80) {
     out = first;
@@ -28,11 +30,11 @@ std::size_t decode_utf8(std::string_view text, std::uint32_t& out) {
 
 // Code points that move, hide or forge what stands beside them.
 bool is_hostile(std::uint32_t c) {
-  if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0)) return true;          // C0, DEL, C1
-  if (c == 0xad || c == 0x61c || c == 0x180e || c == 0xfeff) return true;     // soft hyphen, ALM, MVS, BOM
-  if (c >= 0x200b && c <= 0x200f) return true;                                // zero width, LRM, RLM
-  if (c >= 0x2028 && c <= 0x202e) return true;                                // separators, bidi embeddings
-  if (c >= 0x2060 && c <= 0x206f) return true;                                // invisible operators, isolates
+  if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0)) return true;       // C0, DEL, C1
+  if (c == 0xad || c == 0x61c || c == 0x180e || c == 0xfeff) return true;  // soft hyphen, ALM, MVS, BOM
+  if (c >= 0x200b && c <= 0x200f) return true;                             // zero width, LRM, RLM
+  if (c >= 0x2028 && c <= 0x202e) return true;                             // separators, bidi embeddings
+  if (c >= 0x2060 && c <= 0x206f) return true;                             // invisible operators, isolates
   return (c >= 0xfff0 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe0fff) || (c & 0xfffe) == 0xfffe;
 }
 

@@ -21,7 +21,9 @@ std::uint64_t Rng::below(std::uint64_t bound) {
   }
 }
 
-double Rng::unit() { return static_cast<double>(u64() >> 11) * 0x1.0p-53; }
+double Rng::unit() {
+  return static_cast<double>(u64() >> 11) * 0x1.0p-53;
+}
 
 SeededRng::SeededRng(std::uint64_t seed) {
   for (auto& word : state_) {  // splitmix64 spreads a small seed over the whole state

@@ -18,7 +18,8 @@ struct CoreClock {
 using Instant = CoreClock::time_point;
 using Duration = CoreClock::duration;
 
-/// Wall time, whole seconds since 1970 UTC: token expiry, certificate dates, cache ages. Handed in like Instant.
+/// Wall time, whole seconds since 1970 UTC: token expiry, certificate dates, cache ages. Handed in like
+/// Instant.
 using UnixSeconds = std::chrono::sys_seconds;
 
 using namespace std::chrono_literals;
@@ -34,7 +35,9 @@ constexpr bool is_due(const std::optional<Instant>& deadline, Instant now) {
   return deadline.has_value() && *deadline <= now;
 }
 
-constexpr double to_seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+constexpr double to_seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 constexpr Duration from_seconds(double s) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(s));
 }

@@ -17,7 +17,8 @@ struct ContextDeleter {
 
 // OpenSSL's fetch walks its provider tables; once per process and cipher is enough.
 const EVP_CIPHER* fetched(AeadKind kind) {
-  static const std::unique_ptr<EVP_CIPHER, CipherDeleter> aes(EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
+  static const std::unique_ptr<EVP_CIPHER, CipherDeleter> aes(
+      EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
   static const std::unique_ptr<EVP_CIPHER, CipherDeleter> chacha(
       EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr));
   return kind == AeadKind::Aes256Gcm ? aes.get() : chacha.get();
@@ -25,7 +26,8 @@ const EVP_CIPHER* fetched(AeadKind kind) {
 
 class OpensslAead final : public Aead {
 public:
-  OpensslAead(AeadKind kind, const Secret<kKeySize>& key) : seal_(EVP_CIPHER_CTX_new()), open_(EVP_CIPHER_CTX_new()) {
+  OpensslAead(AeadKind kind, const Secret<kKeySize>& key)
+      : seal_(EVP_CIPHER_CTX_new()), open_(EVP_CIPHER_CTX_new()) {
     const EVP_CIPHER* cipher = fetched(kind);
     CHECK(cipher != nullptr && seal_ && open_);
     CHECK(EVP_EncryptInit_ex2(seal_.get(), cipher, key.uchar(), nullptr, nullptr) == 1);
@@ -39,9 +41,11 @@ public:
     unsigned char* tag = cipher + plain.size();
     bool ok = EVP_EncryptInit_ex2(seal_.get(), nullptr, nullptr, as_uchar(ByteView(nonce)), nullptr) == 1;
     if (!aad.empty())
-      ok = ok && EVP_EncryptUpdate(seal_.get(), nullptr, &size, as_uchar(aad), static_cast<int>(aad.size())) == 1;
+      ok = ok &&
+           EVP_EncryptUpdate(seal_.get(), nullptr, &size, as_uchar(aad), static_cast<int>(aad.size())) == 1;
     if (!plain.empty())
-      ok = ok && EVP_EncryptUpdate(seal_.get(), cipher, &size, as_uchar(plain), static_cast<int>(plain.size())) == 1;
+      ok = ok && EVP_EncryptUpdate(seal_.get(), cipher, &size, as_uchar(plain),
+                                   static_cast<int>(plain.size())) == 1;
     ok = ok && EVP_EncryptFinal_ex(seal_.get(), tag, &size) == 1;
     ok = ok && EVP_CIPHER_CTX_ctrl(seal_.get(), EVP_CTRL_AEAD_GET_TAG, kTagSize, tag) == 1;
     CHECK(ok);
@@ -57,7 +61,8 @@ public:
     bool ok = EVP_DecryptInit_ex2(open_.get(), nullptr, nullptr, as_uchar(ByteView(nonce)), nullptr) == 1;
     ok = ok && EVP_CIPHER_CTX_ctrl(open_.get(), EVP_CTRL_AEAD_SET_TAG, kTagSize, tag.data()) == 1;
     if (!aad.empty())
-      ok = ok && EVP_DecryptUpdate(open_.get(), nullptr, &size, as_uchar(aad), static_cast<int>(aad.size())) == 1;
+      ok = ok &&
+           EVP_DecryptUpdate(open_.get(), nullptr, &size, as_uchar(aad), static_cast<int>(aad.size())) == 1;
     if (plain_size != 0)
       ok = ok && EVP_DecryptUpdate(open_.get(), as_uchar(out), &size, as_uchar(sealed),
                                    static_cast<int>(plain_size)) == 1;
@@ -76,8 +81,10 @@ private:
 
 std::string_view to_string(AeadKind kind) {
   switch (kind) {
-    case AeadKind::Aes256Gcm: return "aes-256-gcm";
-    case AeadKind::ChaCha20Poly1305: return "chacha20-poly1305";
+    case AeadKind::Aes256Gcm:
+      return "aes-256-gcm";
+    case AeadKind::ChaCha20Poly1305:
+      return "chacha20-poly1305";
   }
   return "unknown";
 }
@@ -86,6 +93,8 @@ std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key
   return std::make_unique<OpensslAead>(kind, key);
 }
 
-bool cpu_has_aes() { return sodium_runtime_has_aesni() != 0; }
+bool cpu_has_aes() {
+  return sodium_runtime_has_aesni() != 0;
+}
 
 }  // namespace dh

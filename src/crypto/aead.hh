@@ -26,9 +26,11 @@ public:
   using Nonce = ByteArray<kNonceSize>;
 
   virtual ~Aead() = default;
-  /// Seals `plain` into `out`, which must be exactly plain.size() + kTagSize; `out` may start at `plain` (in place).
+  /// Seals `plain` into `out`, which must be exactly plain.size() + kTagSize; `out` may start at `plain` (in
+  /// place).
   virtual void seal(const Nonce& nonce, ByteView aad, ByteView plain, ByteSpan out) = 0;
-  /// Opens `sealed` into `out`, exactly sealed.size() - kTagSize; in place allowed. false: forged, `out` is wiped.
+  /// Opens `sealed` into `out`, exactly sealed.size() - kTagSize; in place allowed. false: forged, `out` is
+  /// wiped.
   [[nodiscard]] virtual bool open(const Nonce& nonce, ByteView aad, ByteView sealed, ByteSpan out) = 0;
 };
 

@@ -33,8 +33,8 @@ Secret<64> hmac_sha512(ByteView key, std::initializer_list<ByteView> parts) {
 
 ByteArray<16> blake2b_mac(ByteView key, ByteView message) {
   ByteArray<16> out;
-  CHECK(crypto_generichash(as_uchar(ByteSpan(out)), out.size(), as_uchar(message), message.size(), as_uchar(key),
-                           key.size()) == 0);
+  CHECK(crypto_generichash(as_uchar(ByteSpan(out)), out.size(), as_uchar(message), message.size(),
+                           as_uchar(key), key.size()) == 0);
   return out;
 }
 

@@ -1,8 +1,8 @@
 #include "crypto/keys.hh"
 
-#include <sodium.h>
-
 #include <algorithm>
+
+#include <sodium.h>
 
 #include "base/check.hh"
 
@@ -30,7 +30,9 @@ std::string PublicKey::short_name() const {
   return "[" + text + "]";
 }
 
-bool PublicKey::is_zero() const { return sodium_is_zero(as_uchar(ByteView(bytes)), bytes.size()) == 1; }
+bool PublicKey::is_zero() const {
+  return sodium_is_zero(as_uchar(ByteView(bytes)), bytes.size()) == 1;
+}
 
 std::size_t PublicKeyHash::operator()(const PublicKey& key) const noexcept {
   // Keyed per process, so nobody can prepare keys that share a bucket.
@@ -62,10 +64,13 @@ KeyPair KeyPair::from_private(const PrivateKey& secret) {
 
 std::optional<SharedKey> x25519(const PrivateKey& secret, const PublicKey& pub) {
   SharedKey shared;
-  if (crypto_scalarmult(shared.uchar(), secret.uchar(), as_uchar(ByteView(pub.bytes))) != 0) return std::nullopt;
+  if (crypto_scalarmult(shared.uchar(), secret.uchar(), as_uchar(ByteView(pub.bytes))) != 0)
+    return std::nullopt;
   return shared;
 }
 
-void crypto_init() { CHECK(sodium_init() >= 0); }
+void crypto_init() {
+  CHECK(sodium_init() >= 0);
+}
 
 }  // namespace dh

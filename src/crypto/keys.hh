@@ -26,7 +26,8 @@ struct PublicKey {
   auto operator<=>(const PublicKey&) const = default;
 };
 
-/// For hash maps keyed by peers: the bytes of an honest key are uniform; `salt` keeps dishonest ones from colliding.
+/// For hash maps keyed by peers: the bytes of an honest key are uniform; `salt` keeps dishonest ones from
+/// colliding.
 struct PublicKeyHash {
   std::size_t operator()(const PublicKey& key) const noexcept;
 };

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <sodium.h>
-
 #include <cstring>
+
+#include <sodium.h>
 
 #include "base/bytes.hh"
 

@@ -4,6 +4,8 @@
 
 namespace dh::io {
 
-void SystemRng::fill(ByteSpan out) { randombytes_buf(out.data(), out.size()); }
+void SystemRng::fill(ByteSpan out) {
+  randombytes_buf(out.data(), out.size());
+}
 
 }  // namespace dh::io

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+
+#include "base/rng.hh"
+#include "bulk/stream.hh"
+
+namespace dh::bulk {
+
+/// Receiving half of one bulk stream; delivers bytes in order, each once. Pure; same contract as Sender.
+/// Spec: docs/protocol/bulk.md.
+class Receiver {
+public:
+  Receiver(const StreamConfig& config, Instant now, Rng& rng);
+  ~Receiver();
+
+  void add_path(PathId id, const PathProperties& properties, Instant now);
+  void remove_path(PathId id, Instant now);
+
+  // Stream.
+  ByteView readable() const;  // next bytes in order, contiguous; stable until consume() or an input
+  void consume(std::size_t size, Instant now);  // the reader has them; opens the receive limit
+  void confirm(Instant now);  // after StreamEnded: everything is where it belongs; tells the sender
+  void abort(AbortCode code, std::string reason, Instant now);
+
+  // Datagrams.
+  bool on_datagram(PathId path, ByteSpan datagram, Instant now);
+  void on_timeout(Instant now);
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  std::optional<StreamEvent> poll_event();
+  std::optional<Instant> next_timeout() const;
+
+  const StreamCounters& counters() const;
+  std::size_t buffered_bytes() const;  // waiting for the reader or for a gap to close
+
+private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dh::bulk

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+
+#include "base/rng.hh"
+#include "bulk/stream.hh"
+
+namespace dh::bulk {
+
+/// Sending half of one bulk stream. Pure: no socket, no clock, no thread.
+/// Contract: after every input drain poll_transmit, then poll_event, until each is empty; then sleep until
+/// next_timeout. `now` never goes backwards. Spec: docs/protocol/bulk.md.
+class Sender {
+public:
+  Sender(const StreamConfig& config, Instant now, Rng& rng);
+  ~Sender();
+
+  // Paths. New data goes on the preferred path; what was in flight elsewhere is repaired there too.
+  void add_path(PathId id, const PathProperties& properties, Instant now);
+  void remove_path(PathId id, Instant now);
+  void prefer_path(PathId id, Instant now);
+
+  // Stream.
+  std::size_t write(ByteView data);  // bytes accepted; fewer means the buffer is full
+  std::size_t writable() const;      // bytes write() would accept now
+  void finish();                     // no more data; sends the final size and digest
+  void abort(AbortCode code, std::string reason, Instant now);
+
+  // Datagrams. Decrypts in place. false: not authentic or not for this stream (counted).
+  bool on_datagram(PathId path, ByteSpan datagram, Instant now);
+  void on_timeout(Instant now);
+  /// Builds the next datagram into `out` (at least the path's datagram_bytes). Respects pacing and congestion
+  /// control.
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  std::optional<StreamEvent> poll_event();
+  std::optional<Instant> next_timeout() const;
+
+  const StreamCounters& counters() const;
+  std::optional<Duration> smoothed_rtt(PathId path) const;
+  std::uint64_t bytes_in_flight() const;
+  /// When data or an abort is in flight: since when nothing has been acknowledged. Empty: nothing
+  /// outstanding.
+  std::optional<Instant> silent_since() const;
+
+private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dh::bulk
