@@ -46,6 +46,7 @@ public:
   /// Queues one packet; false: not up or too long. Ignores the high mark: the caller asks writable() first.
   bool send(const PublicKey& to, ByteView packet);
   void reconnect_now();  // e.g. after a network change
+  bool flushed() const;  // everything queued has been handed to the kernel
 
 private:
   struct Impl;

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "derp/client_core.hh"
+#include "session/session.hh"
+#include "sim/relay.hh"
+#include "sim/world.hh"
+
+namespace dh::sim {
+
+/// What goes wrong with single packets between two hosts, as a bad or hostile relay would do it.
+/// Probabilities.
+struct PacketFaults {
+  double drop = 0, duplicate = 0, corrupt = 0, forge = 0, replay = 0;
+  double delay = 0;  // chance that a packet is held back by up to max_delay: reordering
+  Duration max_delay = 50ms;
+};
+
+/// A repeatable stream of bytes: what was sent, and what must arrive.
+class Content {
+public:
+  Content(std::uint64_t seed, std::uint64_t size) : seed_(seed), size_(size) {}
+  std::uint64_t size() const { return size_; }
+  void fill(std::uint64_t offset, ByteSpan out) const;
+  bool matches(std::uint64_t offset, ByteView bytes) const;
+
+private:
+  std::uint64_t seed_, size_;
+};
+
+struct HostOptions {
+  session::SessionConfig session;
+  PacketFaults faults;               // on what arrives here
+  double read_bytes_per_second = 0;  // receiving: 0 = as fast as it comes
+};
+
+/// One end of a session: the real session core and real relay client cores, with a simulated application.
+class Host {
+public:
+  Host(World& world, std::vector<Relay*> relays, const HostOptions& options, const Content& content);
+
+  void start();
+  void freeze(Duration duration);  // the process does not run; what arrives waits
+  void cancel(const std::string& reason);
+
+  const std::optional<session::SessionEnded>& ended() const { return ended_; }
+  bool claimed() const { return claimed_at_.has_value(); }
+  std::optional<Instant> claimed_at() const { return claimed_at_; }
+  std::optional<Instant> first_byte_at() const { return first_byte_at_; }
+  std::optional<Instant> ended_at() const { return ended_at_; }
+  std::optional<Instant> first_relay_up_at() const { return relay_up_at_; }
+  std::uint64_t received() const { return stream_offset_; }
+  bool content_wrong() const { return content_wrong_; }
+  session::SessionCounters counters() const { return session_.counters(); }
+  session::Session& session() { return session_; }
+
+private:
+  struct Port {
+    std::optional<derp::ClientCore> core;
+    std::uint64_t connection = 0;
+    std::uint32_t generation = 0;
+    int failures = 0;
+    bool started = false;
+  };
+  void connect(std::size_t relay);
+  void on_stream_bytes(std::size_t relay, std::uint32_t generation, ByteView bytes);
+  void on_closed(std::size_t relay, std::uint32_t generation);
+  void deliver(std::size_t relay, const PublicKey& from, Bytes packet);
+  void packet_arrived(std::size_t relay, const PublicKey& from, ByteView packet);
+  void drain_client(std::size_t relay);
+  void turn();
+  void run_application();
+  void transmit();
+  void arm();
+  void when_awake(std::function<void()> what);
+
+  World& world_;
+  std::vector<Relay*> relays_;
+  HostOptions options_;
+  const Content& content_;
+  session::Session session_;
+  std::array<Port, session::kMaxRelays> ports_;
+  std::vector<std::pair<PublicKey, Bytes>> history_;  // for replay faults
+  Bytes packet_;
+  Instant frozen_until_{};
+  std::optional<Instant> armed_, claimed_at_, first_byte_at_, ended_at_, relay_up_at_;
+  Instant reader_free_{};
+  std::uint64_t stream_offset_ = 0;
+  std::optional<session::SessionEnded> ended_;
+  bool finished_ = false, readable_end_ = false, confirmed_ = false, content_wrong_ = false;
+};
+
+}  // namespace dh::sim

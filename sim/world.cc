@@ -1,0 +1,24 @@
+#include "sim/world.hh"
+
+#include <algorithm>
+
+namespace dh::sim {
+
+void World::at(Instant when, std::function<void()> what) {
+  events_.push({std::max(when, now_), next_order_++, std::move(what)});
+}
+
+bool World::run_until(const std::function<bool()>& done, Duration limit) {
+  const Instant end = now_ + limit;
+  while (!done()) {
+    if (events_.empty() || events_.top().when > end) return false;
+    auto what = std::move(const_cast<Event&>(events_.top()).what);
+    now_ = events_.top().when;
+    events_.pop();
+    ++steps_;
+    what();
+  }
+  return true;
+}
+
+}  // namespace dh::sim

@@ -1,0 +1,156 @@
+#include "io/file_pump.hh"
+
+#include <cerrno>
+#include <cstring>
+
+#include <climits>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+
+#include "base/check.hh"
+
+namespace dh::io {
+namespace {
+
+// One read or write: large enough to be cheap, small enough that the other side of the ring starts early.
+constexpr std::size_t kSliceBytes = 256u << 10;
+
+int make_wake() {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "cannot create an eventfd");
+  return fd;
+}
+
+void wake(int fd) {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+}
+
+// Waits for `events` on `fd`; false: woken to stop.
+bool wait_ready(int fd, short events, int wake_fd) {
+  pollfd fds[2] = {{fd, events, 0}, {wake_fd, POLLIN, 0}};
+  for (;;) {
+    const int ready = ::poll(fds, 2, -1);
+    if (ready < 0 && errno == EINTR) continue;
+    return ready < 0 || (fds[1].revents == 0);
+  }
+}
+
+// A pipe opened once more through /proc has status flags of its own, so it may be non-blocking without
+// disturbing whoever shares the original. -1: not a pipe, or /proc is missing.
+int reopen_pipe_for_writing(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || !S_ISFIFO(info.st_mode)) return -1;
+  return ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+bool is_regular(int fd) {
+  struct stat info {};
+  return fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::uint64_t bytes_ahead(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+  const off_t at = lseek(fd, 0, SEEK_CUR);
+  return at >= 0 && info.st_size > at ? static_cast<std::uint64_t>(info.st_size - at) : 0;
+}
+
+}  // namespace
+
+FileSource::FileSource(int fd, PumpNotify notify)
+    : fd_(fd), wake_(make_wake()), notify_(std::move(notify)), expected_bytes_(bytes_ahead(fd)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+FileSource::~FileSource() {
+  ring_.stop();
+  wake(wake_);
+  thread_.join();
+  ::close(wake_);
+}
+
+void FileSource::run() {
+  for (;;) {
+    ByteSpan room = ring_.wait_free();
+    if (room.empty() || !wait_ready(fd_, POLLIN, wake_)) return;
+    room = room.first(std::min(room.size(), kSliceBytes));
+    const ssize_t size = ::read(fd_, room.data(), room.size());
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (size < 0) {
+      ring_.end(std::strerror(errno));
+    } else if (size == 0) {
+      ring_.end();
+    } else {
+      ring_.produced(static_cast<std::size_t>(size));
+    }
+    notify_();
+    if (size <= 0) return;
+  }
+}
+
+FileSink::FileSink(int fd, PumpNotify notify)
+    : own_pipe_(reopen_pipe_for_writing(fd)),
+      fd_(own_pipe_ >= 0 ? own_pipe_ : fd),
+      slice_bytes_(own_pipe_ >= 0 || is_regular(fd) ? kSliceBytes : PIPE_BUF),
+      wake_(make_wake()),
+      notify_(std::move(notify)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+FileSink::~FileSink() {
+  ring_.stop();
+  wake(wake_);
+  thread_.join();
+  ::close(wake_);
+  if (own_pipe_ >= 0) ::close(own_pipe_);
+}
+
+std::size_t FileSink::write(ByteView data) {
+  std::size_t taken = 0;
+  while (taken < data.size()) {
+    const ByteSpan room = ring_.free_now();
+    if (room.empty()) break;
+    const std::size_t size = std::min(room.size(), data.size() - taken);
+    std::memcpy(room.data(), data.data() + taken, size);
+    ring_.produced(size);
+    taken += size;
+  }
+  return taken;
+}
+
+std::string FileSink::ring_error() const {
+  const std::lock_guard lock(error_mutex_);
+  return error_;
+}
+
+void FileSink::run() {
+  for (;;) {
+    ByteView bytes = ring_.wait_filled();
+    if (bytes.empty()) {
+      finished_ = ring_.drained();
+      notify_();
+      return;
+    }
+    if (!wait_ready(fd_, POLLOUT, wake_)) return;
+    const ssize_t size = ::write(fd_, bytes.data(), std::min(bytes.size(), slice_bytes_));
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (size < 0) {
+      {
+        const std::lock_guard lock(error_mutex_);
+        error_ = std::strerror(errno);
+      }
+      ring_.stop();
+      notify_();
+      return;
+    }
+    ring_.consumed(static_cast<std::size_t>(size));
+    notify_();
+  }
+}
+
+}  // namespace dh::io

@@ -1,0 +1,78 @@
+#pragma once
+
+// stdin and stdout, whatever they are (file, pipe, terminal, socket), without ever holding up the network
+// loop: each has a thread that may block. Their file status flags are left alone, because they are shared
+// with other processes.
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "io/byte_ring.hh"
+
+namespace dh::io {
+
+/// Called from the pump's thread; must only post to an executor.
+using PumpNotify = std::function<void()>;
+
+/// Reads a descriptor to its end, at most kCapacity bytes ahead. The descriptor stays the caller's.
+class FileSource {
+public:
+  static constexpr std::size_t kCapacity = 4u << 20;  // bytes read ahead of the network
+
+  FileSource(int fd, PumpNotify notify);
+  ~FileSource();
+  FileSource(const FileSource&) = delete;
+
+  ByteView peek() { return ring_.filled_now(); }
+  void consume(std::size_t size) { ring_.consumed(size); }
+  bool finished() const { return ring_.drained(); }  // end of file (or error) and everything consumed
+  std::string error() const { return ring_.error(); }
+  /// Size of a regular file from its current position; 0 when unknown.
+  std::uint64_t expected_bytes() const { return expected_bytes_; }
+
+private:
+  void run();
+
+  const int fd_;
+  const int wake_;  // eventfd: ends a poll() on a silent descriptor
+  PumpNotify notify_;
+  ByteRing ring_{kCapacity};
+  std::uint64_t expected_bytes_ = 0;
+  std::thread thread_;
+};
+
+/// Writes everything it is given, in order, at most kCapacity bytes behind.
+class FileSink {
+public:
+  static constexpr std::size_t kCapacity = 2u << 20;  // bytes the reader of stdout may be behind
+
+  FileSink(int fd, PumpNotify notify);
+  ~FileSink();
+  FileSink(const FileSink&) = delete;
+
+  /// Bytes taken; fewer when the descriptor is slow.
+  std::size_t write(ByteView data);
+  void finish() { ring_.end(); }
+  bool finished() const { return finished_; }         // after finish(): everything is written
+  std::string error() const { return ring_error(); }  // empty while all is well
+
+private:
+  void run();
+  std::string ring_error() const;
+
+  const int own_pipe_;  // -1 unless stdout is a pipe
+  const int fd_;
+  const std::size_t slice_bytes_;  // what one write may hold without blocking past its POLLOUT
+  const int wake_;
+  PumpNotify notify_;
+  ByteRing ring_{kCapacity};
+  std::atomic<bool> finished_ = false;
+  mutable std::mutex error_mutex_;
+  std::string error_;
+  std::thread thread_;
+};
+
+}  // namespace dh::io

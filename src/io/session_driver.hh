@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/derp_client.hh"
+#include "io/file_pump.hh"
+#include "session/session.hh"
+
+namespace dh::io {
+
+/// What a running session tells the command that started it. Called on the driver's executor.
+class SessionObserver {
+public:
+  virtual ~SessionObserver() = default;
+  virtual void on_claimed() = 0;
+  virtual void on_relay_path(std::size_t relay, const session::RelayRef& ref) = 0;
+  virtual void on_relay_trouble(std::size_t relay, const std::string& why) = 0;
+  virtual void on_silent(Duration for_how_long) = 0;
+  virtual void on_back(Duration silent_for) = 0;
+  /// Twice a second while open: bytes the receiver has confirmed, and the size if it is known (else 0).
+  virtual void on_progress(std::uint64_t bytes, std::uint64_t total) = 0;
+  /// The last call.
+  virtual void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
+                        Duration open_for) = 0;
+};
+
+struct SessionDriverOptions {
+  session::SessionConfig session;
+  DialOptions dial;
+  int stream_fd = -1;                // sending: read from it; receiving: write to it
+  std::size_t own_relay = SIZE_MAX;  // index of a relay hosted by this process: dialled over loopback
+  Endpoint own_relay_endpoint;
+};
+
+/// Runs one session: relays, timer, and the file at our end of the stream. A resource on one executor.
+class SessionDriver {
+public:
+  SessionDriver(asio::any_io_executor executor, SessionDriverOptions options, Rng& rng,
+                SessionObserver& observer);
+  ~SessionDriver();
+
+  void start();
+  /// Ctrl-C: tells the peer, then on_ended. Safe to repeat.
+  void cancel(std::string reason);
+
+private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;  // shared with its posted handlers
+};
+
+}  // namespace dh::io

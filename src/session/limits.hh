@@ -1,0 +1,21 @@
+#pragma once
+
+#include "base/time.hh"
+
+namespace dh::session {
+
+// Every bound of a session, with its reason. Timers of handshake and control channel are in their own
+// headers.
+
+constexpr Duration kSecondRelayAfter =
+    1s;  // dialer: the first relay should be up by then, else try the next too
+constexpr Duration kSilenceSuspect =
+    1500ms;                          // something is due and nothing came: the relay is suspect. Above any
+                                     // sane relay round trip, below the 3 s promised for a fail-over
+constexpr Duration kIdlePing = 10s;  // nothing heard: ask. A tenth of what home routers keep a mapping
+constexpr Duration kPeerSilenceLimit = 30min;  // a suspended laptop comes back within it, a dead peer never
+constexpr Duration kGoodbyeLimit = 2s;         // the peer is told within this, or never
+constexpr Duration kClockTolerance = 5min;     // between two machines' wall clocks
+constexpr Duration kFollowAfter = 250ms;  // the peer moved to another relay, not a late packet of the old one
+
+}  // namespace dh::session

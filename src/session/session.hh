@@ -1,0 +1,135 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/rng.hh"
+#include "base/time.hh"
+#include "bulk/stream.hh"
+#include "crypto/keys.hh"
+#include "derp/client_core.hh"
+#include "session/handshake.hh"
+#include "session/relay_set.hh"
+#include "session/token.hh"
+
+namespace dh::session {
+
+/// How a session is over. Each value is one sentence for the person and one exit status (apps/derphole).
+enum class SessionEnd : std::uint8_t {
+  Complete,        // every byte is where it belongs, and both sides know
+  Rejected,        // the listener said no: see SessionEnded::reject
+  NobodyThere,     // no listener behind the token within the wait
+  NoRelay,         // none of the token's relays could be reached within the wait
+  TokenRefused,    // the listener is there, but the token's secrets are not its own
+  ListenerSilent,  // the relay knows the listener, which does not answer to this token
+  Expired,         // the token's time is over (dialer: before dialling; listener: nobody came)
+  Aborted,         // one side ended the stream: see SessionEnded::abort
+  NetworkLost,     // nothing heard for kPeerSilenceLimit
+};
+std::string_view to_string(SessionEnd end);
+
+enum class Role : std::uint8_t { Listener, Dialer };
+enum class Direction : std::uint8_t { Send, Receive };  // of the one bulk stream
+
+struct SessionConfig {
+  Role role = Role::Dialer;
+  Direction direction = Direction::Send;
+  Token token;
+  Capability capability = Capability::Pipe;
+  KeyPair derp_key;                           // ours on the relays; the listener's is in the token
+  std::optional<KeyPair> noise_key;           // listener only; its public half is in the token
+  Duration wait = 15s;                        // dialer: how long the listener may take to answer
+  AeadKind aead = AeadKind::Aes256Gcm;        // dialer: what this machine does fastest
+  std::size_t relay_datagram_bytes = 32'512;  // a frame of it fits a 32 KiB WebSocket message
+};
+
+struct ClaimedBy {
+  PublicKey peer;
+};  // the session has its two ends
+struct RelayInUse {
+  std::size_t relay;
+};  // traffic moved to this relay of the token
+/// Nothing was heard from the peer although something is due. Repeated by the caller's clock, not here.
+struct PeerSilent {
+  Instant since;
+};
+struct PeerBack {
+  Duration silent_for;
+};
+struct StreamReadable {
+  std::uint64_t total;
+};  // receiver: the stream has ended, `total` bytes in all
+struct SessionEnded {
+  SessionEnd end;
+  std::optional<RejectReason> reject;
+  std::optional<bulk::StreamAborted> abort;
+};
+using SessionEvent = std::variant<ClaimedBy, RelayInUse, PeerSilent, PeerBack, StreamReadable, SessionEnded>;
+
+struct SessionCounters {
+  bulk::StreamCounters stream;
+  std::uint64_t unknown_packets = 0;                    // neither handshake, control nor bulk, or not ours
+  std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // sent and received, per relay
+};
+
+/// One session from token to goodbye, for either role and direction: introduces handshake or claim gate,
+/// control channel, relays and bulk stream to each other. Pure. Contract: after every input drain
+/// poll_transmit and poll_event, look at wants_relay(), then sleep until next_timeout().
+///
+///   Meeting --M2 (dialer) / claim (listener)--> Open --stream complete, aborted--> Closing --flushed-->
+///   Ended
+///      |                                          |
+///      +-- wait over, token refused, expired -----+-- silence limit, rejected ----------------------> Ended
+class Session {
+public:
+  Session(const SessionConfig& config, Instant now, UnixSeconds wall, Rng& rng);
+  ~Session();
+
+  // Relays, by their index in the token.
+  void on_relay_up(std::size_t relay, Instant now);
+  void on_relay_down(std::size_t relay, Instant now);
+  void on_relay_writable(std::size_t relay, bool writable);
+  void on_relay_packet(std::size_t relay, const PublicKey& from, ByteSpan packet, Instant now,
+                       UnixSeconds wall);
+  void on_peer_gone(std::size_t relay, const PublicKey& peer, derp::PeerGoneReason reason, Instant now);
+  bool wants_relay(std::size_t relay) const;
+
+  // The stream, sending.
+  std::size_t write(ByteView data);
+  std::size_t writable() const;  // 0 before Open
+  void finish();
+  // The stream, receiving.
+  ByteView readable() const;
+  void consume(std::size_t size, Instant now);
+  void confirm(Instant now);  // after StreamReadable and once everything read is safe
+
+  /// Ends the session from this side: tells the peer (reliably, at most kGoodbyeLimit), then
+  /// SessionEnded{Aborted}.
+  void abort(bulk::AbortCode code, std::string reason, Instant now);
+
+  void on_timeout(Instant now, UnixSeconds wall);
+  struct RelayTransmit {
+    std::size_t relay;
+    PublicKey to;
+    std::size_t size;
+  };
+  /// Builds the next packet into `out` (at least kMaxPacketBytes). Only for relays that are up and writable.
+  std::optional<RelayTransmit> poll_transmit(ByteSpan out, Instant now);
+  std::optional<SessionEvent> poll_event();
+  std::optional<Instant> next_timeout() const;
+
+  bool is_open() const;
+  SessionCounters counters() const;
+  std::optional<Duration> smoothed_rtt() const;
+  static constexpr std::size_t kMaxPacketBytes = 65'536;  // a DERP packet's limit
+
+private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dh::session

@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""End-to-end tests: the real binaries on loopback. run.py BINARY [words that select tests]."""
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from support import (SIGINT, SIGKILL, SIGTERM, World, events, expect, free_port, make_file, run_tests, sha256)
+
+BINARY = sys.argv[1]
+DERPER = os.environ.get("DERPER")
+DERPPROBE = os.environ.get("DERPPROBE")
+
+
+def transfer(world, server, size, *flags, timeout=60):
+    """One session of `size` bytes; both ends exit 0 and the bytes are equal."""
+    source, out = world.path("source"), "received"
+    make_file(source, size)
+    listener, token = world.listen(server, *flags, out=out)
+    sender = world.pipe(token, source, *flags)
+    sender.finish(timeout)
+    listener.finish(timeout)
+    expect(sha256(source) == sha256(world.path(out)), f"{size} bytes arrived changed")
+    return listener, sender
+
+
+def test_sizes_from_nothing_to_32_mib():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        for size in (0, 1, 1000, 65536, 1 << 20, 32 << 20):
+            transfer(world, server, size)
+
+
+def test_verbose_prints_the_state_words_in_order():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener, sender = transfer(world, server, 100_000, "--verbose")
+        for process, words in ((listener, ["waiting-for-claim", "claimed", "connected-relay", "stream-complete"]),
+                               (sender, ["claimed", "connected-relay", "stream-complete"])):
+            got = [text for _, text in process.lines if text in words]
+            expect(sorted(got) == sorted(words) and got[-1] == "stream-complete", f"state words were {got}")
+
+
+def test_json_events():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener, sender = transfer(world, server, 200_000, "--json")
+        for process in (listener, sender):
+            names = [event["event"] for event in events(process)]
+            expect(names[-1] == "done" and events(process)[-1]["bytes"] == 200_000, f"events were {names}")
+            expect(all(text is None or text.startswith("{") for _, text in process.lines), "text between the JSON lines")
+
+
+def test_print_token_only():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 5000)
+        listener = world.start("listen", "--print-token-only", "--derp-server", server, stdout=subprocess.PIPE)
+        token = listener.child.stdout.readline().decode().strip()
+        expect(token.startswith("dh1"), f"first line of stdout: {token!r}")
+        world.pipe(token, source).finish()
+        expect(listener.child.stdout.read() == open(source, "rb").read(), "payload behind the token differs")
+        listener.finish()
+
+
+def test_token_sources_and_process_list():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 1000)
+        listener, token = world.listen(server)
+        with open(world.path("token"), "w", encoding="ascii") as file:
+            file.write(token + "\n")
+        with open(source, "rb") as stdin:
+            world.start("pipe", "--token-file", world.path("token"), stdin=stdin).finish()
+        listener.finish()
+
+        listener, token = world.listen(server)
+        payload = b"payload behind the token line"
+        sender = world.start("pipe", "--token-stdin", stdin=subprocess.PIPE)
+        sender.child.stdin.write(token.encode() + b"\n" + payload)
+        sender.child.stdin.close()
+        sender.finish()
+        listener.finish()
+        expect(open(world.path("received"), "rb").read() == payload, "--token-stdin ate or added payload")
+
+        listener, token = world.listen(server)
+        sender = world.start("pipe", token, "--verbose", stdin=subprocess.PIPE)
+        sender.wait_line("^claimed$")
+        shown = open(f"/proc/{sender.child.pid}/cmdline", "rb").read().decode() if os.access(
+            f"/proc/{sender.child.pid}/cmdline", os.R_OK) else ""
+        expect(token not in shown, "the token stands in the process list")
+        sender.child.stdin.close()
+        sender.finish()
+        listener.finish()
+
+
+def test_bad_tokens_say_why():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        _, token = world.listen(server)
+        middle = len(token) // 2
+        flipped = token[:middle] + ("A" if token[middle] != "A" else "B") + token[middle + 1:]
+        for text, status, words in (("garbage", 5, "not a token"), (token[:-10], 5, "cut off"), (flipped, 5, "damaged"),
+                                    ("dts1AAAA", 5, "derptun server"), ("dtc1AAAA", 5, "derptun client"),
+                                    ("", 2, "no token|required|token")):
+            process = world.start("pipe", text) if text else world.start("pipe")
+            process.finish(5, status)
+            lines = process.stderr().splitlines()
+            expect(len(lines) == 1 and __import__("re").search(words, lines[0]), f"for {text[:20]!r} it said {lines}")
+
+
+def test_used_token_exits_5():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener, token = world.listen(server)
+        first = world.start("pipe", token, "--verbose", stdin=subprocess.PIPE)
+        first.wait_line("^claimed$")
+        second = world.start("pipe", token)
+        second.finish(15, 5)
+        expect(second.has_line("already used"), second.stderr())
+        first.child.stdin.write(b"still mine")
+        first.child.stdin.close()
+        first.finish()
+        listener.finish()
+        expect(open(world.path("received"), "rb").read() == b"still mine", "the second claim disturbed the first")
+
+
+def test_nobody_there_exits_4_in_time():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener, token = world.listen(server)
+        listener.kill()
+        started = time.monotonic()
+        sender = world.start("pipe", token)
+        sender.finish(20, 4)
+        seconds = time.monotonic() - started
+        expect(seconds < 16, f"it took {seconds:.1f} s")
+        short = world.start("pipe", token, "--wait", "1s")
+        short.finish(5, 4)
+        return f"after {seconds:.1f} s"
+
+
+def test_relay_gone_for_good_exits_4():
+    with World(BINARY) as world:
+        relay, server = world.relay()
+        listener, token = world.listen(server)
+        relay.kill()
+        world.start("pipe", token, "--wait", "3s").finish(8, 4)
+        listener.kill()
+
+
+def test_usage_errors_exit_2():
+    with World(BINARY) as world:
+        for args in (["nonsense"], ["listen", "--nonsense"], ["listen", "-v", "-q"], ["pipe", "a", "b"],
+                     ["listen", "--derp-server", "http://192.0.2.1:80"], ["relay", "--listen", "nowhere"],
+                     ["relay", "--plain-http", "--listen", "0.0.0.0:0"], ["pipe", "x", "--wait", "soon"]):
+            process = world.start(*args)
+            got = process.finish(10, None)
+            expect(got == (1 if "0.0.0.0:0" in args else 2), f"{args} ended with {got}: {process.stderr()}")
+            expect(len(process.stderr().splitlines()) == 1, f"{args} said {process.stderr()!r}")
+
+
+def test_help_and_version():
+    with World(BINARY) as world:
+        for args in (["help"], ["help", "pipe"], ["pipe", "--help"], ["version"], ["version", "--json"], ["--version"]):
+            process = world.start(*args, stdout=subprocess.PIPE)
+            out = process.child.stdout.read()
+            process.finish(5)
+            expect(out and not process.stderr(), f"{args}: help belongs on stdout")
+
+
+def test_ctrl_c_on_either_side_ends_the_other():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        for who in ("listener", "sender"):
+            listener, token = world.listen(server, "--verbose")
+            sender = world.start("pipe", token, "--verbose", stdin=subprocess.PIPE)
+            sender.child.stdin.write(b"x" * 100_000)
+            sender.child.stdin.flush()
+            sender.wait_line("^claimed$")
+            listener.wait_line("^claimed$")
+            cancelled, other = (listener, sender) if who == "listener" else (sender, listener)
+            cancelled.signal(SIGINT)
+            started = time.monotonic()
+            other.finish(10, 3)
+            seconds = time.monotonic() - started
+            cancelled.finish(5, 130)
+            expect(other.has_line("other side cancelled"), other.stderr())
+            expect(seconds < 2, f"the other side took {seconds:.1f} s")
+
+
+def test_reader_that_goes_away_is_reported_on_both_sides():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener = world.start("listen", "--derp-server", server, stdout=subprocess.PIPE)
+        found, _ = listener.wait_line(r"(dh1\w[\w-]{40,})")
+        source = world.path("source")
+        make_file(source, 64 << 20)
+        sender = world.pipe(found[1], source)
+        listener.child.stdout.read(1000)
+        listener.child.stdout.close()
+        listener.finish(10, 7)
+        sender.finish(10, 1)
+        expect(sender.has_line("cannot write"), sender.stderr())
+
+
+def test_disk_full_is_exit_7():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        with open("/dev/full", "wb") as full:
+            listener = world.start("listen", "--derp-server", server, stdout=full)
+        found, _ = listener.wait_line(r"(dh1\w[\w-]{40,})")
+        source = world.path("source")
+        make_file(source, 1 << 20)
+        world.pipe(found[1], source).finish(10, 1)
+        listener.finish(10, 7)
+        expect(listener.has_line("No space left"), listener.stderr())
+
+
+def test_slow_reader_slows_the_sender_within_64_mib():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        listener = world.start("listen", "--derp-server", server, stdout=subprocess.PIPE)
+        found, _ = listener.wait_line(r"(dh1\w[\w-]{40,})")
+        sender = world.start("pipe", found[1], stdin=subprocess.PIPE)
+        total = 96 << 20
+        written = 0
+
+        def feed():
+            nonlocal written
+            block = os.urandom(1 << 20)
+            while written < total:
+                sender.child.stdin.write(block)
+                written += len(block)
+            sender.child.stdin.close()
+
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        # Nobody reads: what has been taken must stop growing.
+        last, stable_since = -1, time.monotonic()
+        deadline = time.monotonic() + 30
+        while time.monotonic() - stable_since < 2 and time.monotonic() < deadline:
+            if written != last:
+                last, stable_since = written, time.monotonic()
+            time.sleep(0.05)
+        expect(written < 48 << 20, f"{written >> 20} MiB went into a pipe that nobody reads")
+        peak = max(listener.peak_rss_mib(), sender.peak_rss_mib())
+        got = 0
+        while block := listener.child.stdout.read(1 << 20):
+            got += len(block)
+        peak = max(peak, *(p.peak_rss_mib() for p in (listener, sender) if p.child.poll() is None), 0)
+        feeder.join(30)
+        sender.finish()
+        listener.finish()
+        expect(got == total, f"{got} bytes of {total}")
+        expect(peak < 64, f"peak memory {peak:.0f} MiB")
+        return f"peak memory {peak:.0f} MiB"
+
+
+def test_relay_killed_and_started_again():
+    with World(BINARY) as world:
+        port = free_port()
+        relay, server = world.relay(port=port)
+        source = world.path("source")
+        make_file(source, 256 << 20)
+        listener, token = world.listen(server, "--verbose")
+        sender = world.pipe(token, source, "--verbose")
+        listener.wait_line("^claimed$")
+        for _ in range(2):
+            time.sleep(0.3)
+            relay.signal(SIGKILL)
+            relay.child.wait()
+            relay, _ = world.relay(port=port)
+        sender.finish(90)
+        listener.finish(30)
+        expect(sha256(source) == sha256(world.path("received")), "bytes were lost or repeated")
+
+
+def test_second_relay_takes_over():
+    with World(BINARY) as world:
+        first, server1 = world.relay()
+        _, server2 = world.relay()
+        listener, token = world.listen([server1, server2], "--verbose")
+        sender = world.start("pipe", token, "--verbose", stdin=subprocess.PIPE)
+        sender.child.stdin.write(b"before")
+        sender.child.stdin.flush()
+        listener.wait_line("^claimed$")
+        first.signal(SIGKILL)
+        killed = time.monotonic()
+        _, when = sender.wait_line(r"^relay=1 ", 10)
+        sender.child.stdin.write(b" and after")
+        sender.child.stdin.close()
+        sender.finish(20)
+        listener.finish(20)
+        expect(open(world.path("received"), "rb").read() == b"before and after", "bytes were lost or repeated")
+        expect(when - killed < 3, f"fail-over took {when - killed:.1f} s")
+        return f"fail-over after {when - killed:.2f} s"
+
+
+def test_own_relay_without_any_flag():
+    """An offline machine: no map, nothing to reach; both commands work without a flag."""
+    with World(BINARY) as world:
+        nowhere = {"DERPHOLE_DERP_MAP": f"http://127.0.0.1:{free_port()}/map.json"}
+        source = world.path("source")
+        make_file(source, 3 << 20)
+        started = time.monotonic()
+        with open(world.path("received"), "wb") as stdout:
+            listener = world.start("listen", "--relay", "self", stdout=stdout, env=nowhere)
+        found, _ = listener.wait_line(r"(dh1\w[\w-]{40,})")
+        seconds = time.monotonic() - started
+        world.pipe(found[1], source).finish()
+        listener.finish()
+        expect(sha256(source) == sha256(world.path("received")), "bytes changed")
+        return f"token after {seconds:.1f} s"
+
+
+def test_tls_relay_with_pin():
+    with World(BINARY) as world:
+        port = free_port()
+        relay = world.start("relay", "--listen", f"127.0.0.1:{port}", "--stun", "off")
+        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        expect("pin=sha256-raw:" in found[1], found[1])
+        transfer(world, found[1], 5 << 20)
+        relay.signal(SIGTERM)
+        relay.finish(10)
+        again = world.start("relay", "--listen", f"127.0.0.1:{port}", "--stun", "off")
+        second, _ = again.wait_line(r"--derp-server (\S+)")
+        expect(second[1] == found[1], "the --derp-server value changed over a restart")
+
+
+def test_relay_sees_no_plaintext():
+    marker = b"derphole-plaintext-marker-0123456789"
+    with World(BINARY) as world:
+        port, front = free_port(), free_port()
+        world.relay(port=port)
+        seen = world.path("seen")
+        tap = world.start_other([sys.executable, os.path.join(os.path.dirname(__file__), "tap.py"), str(front), str(port), seen])
+        tap.wait_line("ready")
+        source = world.path("source")
+        make_file(source, 1000 * len(marker), marker)
+        listener, token = world.listen(f"http://127.0.0.1:{front}")
+        world.pipe(token, source).finish()
+        listener.finish()
+        expect(sha256(source) == sha256(world.path("received")), "bytes changed")
+        data = open(seen, "rb").read()
+        expect(len(data) > 1000 * len(marker), f"the tap saw only {len(data)} bytes")
+        for part in (marker, marker[:12], marker[8:24], marker.hex().encode()):
+            expect(part not in data, "plaintext crossed the relay")
+        expect(b"dh1" not in data and token.encode() not in data, "the token crossed the relay")
+
+
+def start_derper(world):
+    port = free_port()
+    process = world.start_other([DERPER, "-dev", "-a", f"127.0.0.1:{port}", "-stun=false"], cwd=world.dir)
+    process.wait_line("derper: serving on|listening|running")
+    import socket
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.02)
+    return f"http://127.0.0.1:{port}"
+
+
+def test_through_derper():
+    if not DERPER:
+        return "SKIPPED: derper is not here (needs Go)"
+    with World(BINARY) as world:
+        server = start_derper(world)
+        transfer(world, server, 0)
+        transfer(world, server, 64 << 20)
+    return None
+
+
+def test_derpprobe_finds_our_relay_healthy():
+    if not DERPPROBE:
+        return "SKIPPED: derpprobe is not here (needs Go)"
+    import derpprobe
+    return derpprobe.check(World, BINARY, DERPPROBE)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests([value for name, value in list(globals().items()) if name.startswith("test_")]))
