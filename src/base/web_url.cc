@@ -112,7 +112,7 @@ std::expected<WebUrl, std::string> WebUrl::resolve(std::string_view reference) c
   WebUrl url = *this;
   const std::string path = target.substr(0, target.find('?'));
   if (reference.starts_with('/')) {
-    url.target = reference;
+    url.target = std::string(reference);
   } else if (reference.starts_with('?')) {
     url.target = path + std::string(reference);
   } else if (!reference.empty()) {
