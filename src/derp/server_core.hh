@@ -23,6 +23,7 @@ enum class CloseReason : std::uint8_t {
   WriteTimeout,
   NotAuthorised,
   ShuttingDown,
+  ClosedByMesh,  // a mesh peer asked for it (frame 0x11)
 };
 std::string_view to_string(CloseReason reason);
 
@@ -64,6 +65,8 @@ class ServerCore {
 public:
   ServerCore(const ServerConfig& config, const KeyPair& key, Instant now, Rng& rng);
   ~ServerCore();
+  ServerCore(const ServerCore&) = delete;
+  ServerCore& operator=(const ServerCore&) = delete;
 
   // Inputs.
   /// The HTTP upgrade (or its omission in fast start) is done; frames follow. ServerKey is queued at once.
@@ -75,6 +78,8 @@ public:
   void on_written(ConnectionId id, Instant now);
   void on_disconnect(ConnectionId id, Instant now);  // after CloseConnection too
   void on_timeout(Instant now);
+  /// Gives a batch buffer back once it is written, so that idle connections hold none. Optional.
+  void recycle(Bytes&& buffer);
   /// Tells every client that the server restarts (frame 0x15). The shell closes once output is drained.
   void announce_restart(Duration reconnect_in, Duration try_for, Instant now);
 
@@ -82,7 +87,8 @@ public:
   std::optional<ServerEvent> poll_event();
   /// A connection that has output and no batch in flight. Each is reported once until its batch is taken.
   std::optional<ConnectionId> poll_ready();
-  /// Replaces `batch` by up to 64 KiB of stream bytes and starts the write deadline. false: nothing to write.
+  /// Replaces `batch` by up to 64 KiB of stream bytes (or one longer frame) and starts the write deadline.
+  /// false: nothing to write.
   bool take_output(ConnectionId id, Bytes& batch, Instant now);
   std::optional<Instant> next_timeout() const;
   const PublicKey& public_key() const;
