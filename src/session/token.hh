@@ -40,6 +40,14 @@ struct RelayRef {
   std::optional<std::uint16_t> stun_port;
   bool operator==(const RelayRef&) const = default;
 };
+/// `host:port`: what both ends call this relay in the handshake's prologue.
+std::string relay_name(const RelayRef& relay);
+
+/// Bounds of what a token may hold.
+inline constexpr std::size_t kMaxTokenRelays = 4;     // two regions, two nodes each
+inline constexpr std::size_t kMaxRelayAddresses = 8;  // a laptop's interfaces, both families
+inline constexpr std::size_t kMaxHostLength = 253;    // bytes; the DNS's limit
+inline constexpr std::size_t kMaxTokenBytes = 4096;   // decoded; four full relays fit
 
 /// A one-shot token. Spec: docs/protocol/token.md.
 struct Token {
@@ -55,6 +63,7 @@ struct Token {
   bool allows(Capability capability) const {
     return (capabilities & static_cast<std::uint32_t>(capability)) != 0;
   }
+  bool operator==(const Token&) const = default;
 };
 
 enum class TokenError : std::uint8_t {
@@ -67,6 +76,7 @@ enum class TokenError : std::uint8_t {
 };
 std::string_view to_string(TokenError error);
 
+/// CHECKs the bounds above and what Invalid means below: a token is made by this program.
 std::string format_token(const Token& token);
 /// Whitespace around the text is ignored. Expiry is not checked here: the text is good, its time may not be.
 std::expected<Token, TokenError> parse_token(std::string_view text);

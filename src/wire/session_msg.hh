@@ -1,0 +1,76 @@
+#pragma once
+
+// The messages of the control channel: M3 and M4 of the handshake, and everything small the two ends of a
+// session tell each other later. Spec: docs/protocol/control.md "Messages".
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/bytes.hh"
+
+namespace dh::wire {
+
+/// Why the listener turned a claim down; travels in M4. Each has its own sentence and exit status at the
+/// dialer.
+enum class RejectReason : std::uint8_t {
+  AlreadyClaimed = 1,   // somebody else has the session                (exit 5)
+  Expired = 2,          // the token's time is over                     (exit 5)
+  WrongCapability = 3,  // this token is for another command            (exit 5)
+  WrongVersion = 4,     // no common protocol version                   (exit 1)
+  Declined = 5,         // a person said no                             (exit 3)
+  Busy = 6,             // too many at once                             (exit 4)
+};
+std::string_view to_string(RejectReason reason);
+
+/// The dialer's request, the first message of its control channel (M3).
+struct Claim {
+  std::uint16_t protocol_version = 1;
+  std::uint32_t capability = 0;
+  std::uint64_t receive_window = 0;  // bytes, for streams towards the dialer
+  std::uint8_t aead_kinds = 0;       // bit 0: AES-256-GCM with hardware, bit 1: ChaCha20-Poly1305
+  bool operator==(const Claim&) const = default;
+};
+/// The listener's yes, the first message of its control channel (M4).
+struct ClaimAccepted {
+  std::uint16_t protocol_version = 1;
+  std::uint64_t receive_window = 0;
+  std::uint8_t aead_kind = 0;  // an AeadKind
+  bool operator==(const ClaimAccepted&) const = default;
+};
+/// The listener's no (M4).
+struct ClaimRejected {
+  RejectReason reason = RejectReason::Declined;
+  bool operator==(const ClaimRejected&) const = default;
+};
+/// The session is over; nothing follows.
+struct Close {
+  static constexpr std::size_t kMaxReason = 200;  // bytes; printable() before showing
+  std::uint16_t code = 0;                         // 0: all done; else a bulk::AbortCode
+  std::string reason;
+  bool operator==(const Close&) const = default;
+};
+/// "Look for me on this relay of the token from now on."
+struct RelayHint {
+  std::uint8_t relay = 0;  // index in the token
+  bool operator==(const RelayHint&) const = default;
+};
+/// Asks for nothing but the channel's own acknowledgement: is the peer there?
+struct Ping {
+  bool operator==(const Ping&) const = default;
+};
+/// A type this version does not know: ignored and counted. Types 0x10..0x1f are kept for path candidates.
+struct UnknownMsg {
+  std::uint8_t type = 0;
+  Bytes body;
+  bool operator==(const UnknownMsg&) const = default;
+};
+using SessionMsg = std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, UnknownMsg>;
+
+Bytes serialize(const SessionMsg& message);
+/// Bytes behind the known fields of a known type are ignored (later versions append).
+std::expected<SessionMsg, WireError> parse_session_msg(ByteView bytes);
+
+}  // namespace dh::wire
