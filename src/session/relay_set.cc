@@ -13,6 +13,11 @@ void RelaySet::down(std::size_t relay) {
   choose();
 }
 
+void RelaySet::suspect(std::size_t relay) {
+  relays_[relay].suspect = true;
+  choose();
+}
+
 void RelaySet::heard(std::size_t relay, Instant now) {
   relays_[relay].suspect = false;
   relays_[relay].heard = now;

@@ -24,7 +24,7 @@ public:
 
   void up(std::size_t relay);
   void down(std::size_t relay);
-  void suspect(std::size_t relay) { relays_[relay].suspect = true; }
+  void suspect(std::size_t relay);
   /// An authentic packet of the peer came through `relay`: the peer is there.
   void heard(std::size_t relay, Instant now);
   /// The peer is known to send through `relay` (it moved there): follow it.

@@ -23,7 +23,9 @@ TEST(Bytes, Base64UrlMatchesRfc4648WithoutPadding) {
   EXPECT_FALSE(from_base64url("Zh"));  // spare bits set
 }
 
-TEST(Bytes, Crc32MatchesTheCheckValue) { EXPECT_EQ(crc32(as_bytes("123456789")), 0xcbf43926u); }
+TEST(Bytes, Crc32MatchesTheCheckValue) {
+  EXPECT_EQ(crc32(as_bytes("123456789")), 0xcbf43926u);
+}
 
 TEST(Reader, AShortReadMarksItBadForGood) {
   const Bytes bytes = *from_hex("0102030405");

@@ -39,7 +39,10 @@ TEST(Printable, KeepsTextAndDisarmsTheRest) {
   EXPECT_EQ(printable("résumé.txt"), "résumé.txt");
   EXPECT_EQ(printable("a\x1b[31mb\n"), "a\\x1b[31mb\\x0a");
   EXPECT_EQ(printable("\xff\xc0\x80"), "\\xff\\xc0\\x80");
-  EXPECT_EQ(printable("gpj.\xe2\x80\xae" "exe"), "gpj.\\xe2\\x80\\xae" "exe");
+  EXPECT_EQ(printable("gpj.\xe2\x80\xae"
+                      "exe"),
+            "gpj.\\xe2\\x80\\xae"
+            "exe");
   EXPECT_EQ(printable("abcdef", 3), "abc...");
 }
 

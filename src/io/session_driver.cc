@@ -1,0 +1,332 @@
+#include "io/session_driver.hh"
+
+#include <array>
+
+#include "base/check.hh"
+#include "io/clock.hh"
+
+namespace dh::io {
+namespace {
+
+constexpr int kPacketsPerTurn = 64;  // then other work gets its turn
+constexpr Duration kProgressInterval = 500ms;
+constexpr Duration kSilenceNotice = 2s;  // no stall longer than this goes without a word
+constexpr Duration kFlushLimit = 500ms;  // for the last packets to leave for the relay
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+}  // namespace
+
+struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
+  // One relay of the token: forwards what its connection says.
+  struct Port final : DerpClientHandler {
+    Port(Impl& owner, std::size_t index) : impl(owner), relay(index) {}
+    void on_relay_up(const PublicKey&) override {
+      impl.session.on_relay_up(relay, now());
+      impl.session.on_relay_writable(relay, true);
+      impl.schedule();
+    }
+    void on_relay_down(const std::string& why) override {
+      impl.session.on_relay_down(relay, now());
+      impl.observer.on_relay_trouble(relay, why);
+      impl.schedule();
+    }
+    void on_packet(const PublicKey& from, ByteSpan bytes) override {
+      impl.session.on_relay_packet(relay, from, bytes, now(), wall_now());
+      impl.schedule();
+    }
+    void on_peer_gone(const PublicKey& peer, derp::PeerGoneReason reason) override {
+      impl.session.on_peer_gone(relay, peer, reason, now());
+      impl.schedule();
+    }
+    void on_health(const std::string& problem) override {
+      if (!problem.empty()) impl.observer.on_relay_trouble(relay, problem);
+    }
+    void on_writable() override {
+      impl.session.on_relay_writable(relay, true);
+      impl.schedule();
+    }
+
+    Impl& impl;
+    std::size_t relay;
+    std::unique_ptr<DerpClient> client;
+  };
+
+  Impl(asio::any_io_executor executor_in, SessionDriverOptions options_in, Rng& rng_in,
+       SessionObserver& observer_in)
+      : executor(std::move(executor_in)),
+        options(std::move(options_in)),
+        rng(rng_in),
+        observer(observer_in),
+        session(options.session, now(), wall_now(), rng),
+        timer(executor),
+        progress_timer(executor),
+        packet(session::Session::kMaxPacketBytes) {}
+
+  bool sending() const { return options.session.direction == session::Direction::Send; }
+
+  void start() {
+    last_turn = now();
+    schedule();
+    tick_progress();
+  }
+
+  void schedule() {
+    if (turn_scheduled || stopped) return;
+    turn_scheduled = true;
+    asio::post(executor, [self = shared_from_this()] {
+      self->turn_scheduled = false;
+      if (!self->stopped) self->turn();
+    });
+  }
+
+  void turn() {
+    const Instant at = now();
+    last_turn = at;
+    session.on_timeout(at, wall_now());
+    start_relays();
+    if (sending()) {
+      feed_stream();
+    } else {
+      drain_stream(at);
+    }
+    transmit(at);
+    drain_events(at);
+    if (!stopped) arm();
+  }
+
+  void start_relays() {
+    const auto& relays = options.session.token.relays;
+    for (std::size_t i = 0; i < relays.size(); ++i) {
+      if (ports[i] || !session.wants_relay(i)) continue;
+      session::RelayRef ref = relays[i];
+      if (i == options.own_relay) {
+        ref.addresses = {options.own_relay_endpoint.address};
+        ref.port = options.own_relay_endpoint.port;
+      }
+      DerpClientOptions client_options;
+      client_options.key = options.session.derp_key;
+      client_options.dial = options.dial;
+      ports[i] = std::make_unique<Port>(*this, i);
+      ports[i]->client =
+          std::make_unique<DerpClient>(executor, std::move(ref), std::move(client_options), rng, *ports[i]);
+      ports[i]->client->start();
+    }
+  }
+
+  // stdin -> session. Reading starts when the session is open, so a refused pipe has eaten nothing.
+  void feed_stream() {
+    if (!session.is_open()) return;
+    if (!source && !finish_sent) {
+      source = std::make_unique<FileSource>(options.stream_fd, notifier());
+      expected_bytes = source->expected_bytes();
+    }
+    while (source && !finish_sent) {
+      const ByteView bytes = source->peek();
+      if (!bytes.empty()) {
+        const std::size_t taken = session.write(bytes);
+        source->consume(taken);
+        if (taken < bytes.size()) return;
+        continue;
+      }
+      if (!source->finished()) return;
+      const std::string error = source->error();
+      if (error.empty()) {
+        session.finish();
+      } else {
+        session.abort(bulk::AbortCode::ReadFailed, "cannot read the input: " + error, now());
+      }
+      finish_sent = true;
+    }
+  }
+
+  // session -> stdout.
+  void drain_stream(Instant at) {
+    if (!session.is_open()) return;
+    if (!sink) sink = std::make_unique<FileSink>(options.stream_fd, notifier());
+    const std::string error = sink->error();
+    if (!error.empty() && !write_failed) {
+      write_failed = true;
+      session.abort(bulk::AbortCode::WriteFailed, "cannot write the output: " + error, at);
+    }
+    if (write_failed) return;
+    for (;;) {
+      const ByteView bytes = session.readable();
+      if (bytes.empty()) break;
+      const std::size_t taken = sink->write(bytes);
+      if (taken == 0) break;
+      session.consume(taken, at);
+    }
+    if (stream_ended && !sink_finishing && session.readable().empty()) {
+      sink_finishing = true;
+      sink->finish();
+    }
+    if (sink_finishing && sink->finished() && !confirmed) {
+      confirmed = true;
+      session.confirm(at);
+    }
+  }
+
+  void transmit(Instant at) {
+    for (int i = 0; i < kPacketsPerTurn; ++i) {
+      const auto out = session.poll_transmit(packet, at);
+      if (!out) return;
+      Port* port = ports[out->relay].get();
+      if (port == nullptr) continue;
+      port->client->send(out->to, ByteView(packet).first(out->size));
+      if (!port->client->writable()) session.on_relay_writable(out->relay, false);
+    }
+    schedule();
+  }
+
+  void drain_events(Instant at) {
+    while (auto event = session.poll_event()) {
+      std::visit(Overloaded{
+                     [&](const session::ClaimedBy&) {
+                       opened_at = at;
+                       observer.on_claimed();
+                       schedule();
+                     },
+                     [&](const session::RelayInUse& use) {
+                       observer.on_relay_path(use.relay, options.session.token.relays[use.relay]);
+                     },
+                     [&](const session::PeerSilent& silent) { silent_since = silent.since; },
+                     [&](const session::PeerBack& back) {
+                       silent_since.reset();
+                       if (silence_told) observer.on_back(back.silent_for);
+                       silence_told = false;
+                     },
+                     [&](const session::StreamReadable&) {
+                       stream_ended = true;
+                       schedule();
+                     },
+                     [&](const session::SessionEnded& ended) { finish(ended, at); },
+                 },
+                 *event);
+      if (stopped) return;
+    }
+  }
+
+  void arm() {
+    const auto next = session.next_timeout();
+    if (!next) {
+      timer.cancel();
+      armed_for.reset();
+      return;
+    }
+    if (armed_for && *armed_for == *next) return;
+    armed_for = *next;
+    timer.expires_after(std::max<Duration>(*next - now(), Duration::zero()));
+    timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
+      if (error || self->stopped) return;
+      self->armed_for.reset();
+      self->schedule();
+    });
+  }
+
+  void tick_progress() {
+    progress_timer.expires_after(kProgressInterval);
+    progress_timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
+      if (error || self->stopped) return;
+      if (self->opened_at) {
+        self->observer.on_progress(self->session.counters().stream.stream_bytes, self->expected_bytes);
+        const Instant at = now();
+        if (self->silent_since && at - *self->silent_since >= kSilenceNotice) {
+          self->silence_told = true;
+          self->observer.on_silent(at - *self->silent_since);
+        }
+      }
+      self->tick_progress();
+    });
+  }
+
+  // The session has said its last word; let it reach the relay, then tell the command.
+  void finish(const session::SessionEnded& ended, Instant at) {
+    stopped = true;
+    timer.cancel();
+    progress_timer.cancel();
+    flush_until = at + kFlushLimit;
+    result = ended;
+    const Duration open_for = opened_at ? at - *opened_at : Duration::zero();
+    flush(open_for);
+  }
+
+  void flush(Duration open_for) {
+    bool flushed = true;
+    for (const auto& port : ports)
+      flushed = flushed && (!port || !port->client->is_up() || port->client->flushed());
+    if (flushed || now() >= flush_until) {
+      const session::SessionCounters counters = session.counters();
+      close();
+      observer.on_ended(*result, counters, open_for);
+      return;
+    }
+    timer.expires_after(1ms);
+    timer.async_wait(
+        [self = shared_from_this(), open_for](boost::system::error_code) { self->flush(open_for); });
+  }
+
+  void close() {
+    stopped = true;
+    timer.cancel();
+    progress_timer.cancel();
+    for (auto& port : ports) {
+      if (port) port->client->stop();
+    }
+    source.reset();
+    sink.reset();
+  }
+
+  PumpNotify notifier() {
+    // From the pump's thread: at most one posted turn at a time.
+    return [weak = weak_from_this(), pending = std::make_shared<std::atomic<bool>>(false), where = executor] {
+      if (pending->exchange(true)) return;
+      asio::post(where, [weak, pending] {
+        pending->store(false);
+        if (auto self = weak.lock(); self && !self->stopped) self->turn();
+      });
+    };
+  }
+
+  asio::any_io_executor executor;
+  SessionDriverOptions options;
+  Rng& rng;
+  SessionObserver& observer;
+  session::Session session;
+  asio::steady_timer timer;
+  asio::steady_timer progress_timer;
+  Bytes packet;
+  std::array<std::unique_ptr<Port>, session::kMaxRelays> ports;
+  std::unique_ptr<FileSource> source;
+  std::unique_ptr<FileSink> sink;
+  std::optional<Instant> armed_for, opened_at, silent_since;
+  std::optional<session::SessionEnded> result;
+  Instant last_turn{}, flush_until{};
+  std::uint64_t expected_bytes = 0;
+  bool turn_scheduled = false, stopped = false;
+  bool finish_sent = false, write_failed = false, stream_ended = false, sink_finishing = false,
+       confirmed = false;
+  bool silence_told = false;
+};
+
+SessionDriver::SessionDriver(asio::any_io_executor executor, SessionDriverOptions options, Rng& rng,
+                             SessionObserver& observer)
+    : impl_(std::make_shared<Impl>(std::move(executor), std::move(options), rng, observer)) {}
+
+SessionDriver::~SessionDriver() {
+  impl_->close();
+}
+
+void SessionDriver::start() {
+  impl_->start();
+}
+
+void SessionDriver::cancel(std::string reason) {
+  impl_->session.abort(bulk::AbortCode::Cancelled, std::move(reason), now());
+  impl_->schedule();
+}
+
+}  // namespace dh::io

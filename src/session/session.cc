@@ -1,0 +1,138 @@
+#include "session/session.hh"
+
+#include "base/check.hh"
+#include "session/session_impl.hh"
+
+namespace dh::session {
+
+std::string_view to_string(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::Complete:
+      return "complete";
+    case SessionEnd::Rejected:
+      return "rejected";
+    case SessionEnd::NobodyThere:
+      return "nobody there";
+    case SessionEnd::NoRelay:
+      return "no relay";
+    case SessionEnd::TokenRefused:
+      return "token refused";
+    case SessionEnd::ListenerSilent:
+      return "listener silent";
+    case SessionEnd::Expired:
+      return "expired";
+    case SessionEnd::Aborted:
+      return "aborted";
+    case SessionEnd::NetworkLost:
+      return "network lost";
+  }
+  return "unknown";
+}
+
+// ---- the public face: each call is one input or one output of Impl
+// -----------------------------------------
+
+Session::Session(const SessionConfig& config, Instant now, UnixSeconds wall, Rng& rng)
+    : impl_(std::make_unique<Impl>(config, now, wall, rng)) {}
+Session::~Session() = default;
+
+void Session::on_relay_up(std::size_t relay, Instant now) {
+  impl_->relay_up(relay, now);
+}
+
+void Session::on_relay_down(std::size_t relay, Instant now) {
+  impl_->relay_down(relay, now);
+}
+
+void Session::on_relay_writable(std::size_t relay, bool writable) {
+  impl_->writable[relay] = writable;
+}
+
+void Session::on_relay_packet(std::size_t relay, const PublicKey& from, ByteSpan packet, Instant now,
+                              UnixSeconds wall) {
+  impl_->packet(relay, from, packet, now, wall);
+  impl_->read_stream();
+}
+
+void Session::on_peer_gone(std::size_t relay, const PublicKey& peer, derp::PeerGoneReason reason,
+                           Instant now) {
+  impl_->peer_gone(relay, peer, reason, now);
+}
+
+bool Session::wants_relay(std::size_t relay) const {
+  return impl_->wants_relay(relay);
+}
+
+std::size_t Session::write(ByteView data) {
+  return impl_->sender ? impl_->sender->write(data) : 0;
+}
+std::size_t Session::writable() const {
+  return impl_->sender ? impl_->sender->writable() : 0;
+}
+
+void Session::finish() {
+  if (impl_->sender) impl_->sender->finish();
+}
+
+ByteView Session::readable() const {
+  return impl_->receiver ? impl_->receiver->readable() : ByteView{};
+}
+
+void Session::consume(std::size_t size, Instant now) {
+  CHECK(impl_->receiver.has_value());
+  impl_->receiver->consume(size, now);
+  impl_->read_stream();
+}
+
+void Session::confirm(Instant now) {
+  CHECK(impl_->receiver.has_value());
+  impl_->receiver->confirm(now);
+  impl_->read_stream();
+}
+
+void Session::abort(bulk::AbortCode code, std::string reason, Instant now) {
+  impl_->abort(code, std::move(reason), now);
+}
+
+void Session::on_timeout(Instant now, UnixSeconds wall) {
+  impl_->timeout(now, wall);
+  impl_->read_stream();
+}
+
+std::optional<Session::RelayTransmit> Session::poll_transmit(ByteSpan out, Instant now) {
+  auto sent = impl_->transmit(out, now);
+  impl_->read_stream();
+  return sent;
+}
+
+std::optional<SessionEvent> Session::poll_event() {
+  if (impl_->events.empty()) return std::nullopt;
+  SessionEvent event = std::move(impl_->events.front());
+  impl_->events.pop_front();
+  return event;
+}
+
+std::optional<Instant> Session::next_timeout() const {
+  return impl_->next_timeout();
+}
+
+bool Session::is_open() const {
+  return (impl_->sender || impl_->receiver) && impl_->state != Impl::State::Ended;
+}
+
+SessionCounters Session::counters() const {
+  SessionCounters out;
+  if (impl_->sender) out.stream = impl_->sender->counters();
+  if (impl_->receiver) out.stream = impl_->receiver->counters();
+  out.unknown_packets = impl_->unknown_packets;
+  out.relay_bytes = impl_->relay_bytes;
+  return out;
+}
+
+std::optional<Duration> Session::smoothed_rtt() const {
+  const auto current = impl_->relays.current();
+  if (!impl_->sender || !current) return std::nullopt;
+  return impl_->sender->smoothed_rtt(static_cast<bulk::PathId>(*current));
+}
+
+}  // namespace dh::session

@@ -1,0 +1,81 @@
+#pragma once
+
+// The inside of Session, private to session*.cc: state and the steps between states. session_meeting.cc
+// brings the two ends together, session_traffic.cc keeps them talking and ends it, session.cc is the public
+// face.
+
+#include <deque>
+
+#include "bulk/receiver.hh"
+#include "bulk/sender.hh"
+#include "session/claim_gate.hh"
+#include "session/control_channel.hh"
+#include "session/initiator.hh"
+#include "session/limits.hh"
+#include "session/session.hh"
+
+namespace dh::session {
+
+struct Session::Impl {
+  enum class State : std::uint8_t { Meeting, Open, Closing, Ended };  // diagram in session.hh
+
+  Impl(const SessionConfig& config_in, Instant now, UnixSeconds wall, Rng& rng_in);
+  bool dialer() const { return config.role == Role::Dialer; }
+  void relay_up(std::size_t relay, Instant now);
+  void relay_down(std::size_t relay, Instant now);
+  void peer_gone(std::size_t relay, const PublicKey& who, derp::PeerGoneReason reason, Instant now);
+  void start_handshake(std::size_t relay, Instant now);
+  void relay_changed(Instant now);
+  bool wants_relay(std::size_t relay) const;
+  void heard(std::size_t relay, Instant now);
+  void packet(std::size_t relay, const PublicKey& from, ByteSpan bytes, Instant now, UnixSeconds wall);
+  void bulk_packet(std::size_t relay, ByteSpan bytes, Instant now);
+  void read_initiator(std::size_t relay, Instant now);
+  void read_gate(Instant now);
+  void read_control(Instant now);
+  void open_stream(const SessionKeys& keys, AeadKind aead, Instant now);
+  // Since when something is due from the peer and has not come.
+  std::optional<Instant> due_since() const;
+  void timeout(Instant now, UnixSeconds wall);
+  void meeting_timeout(Instant now);
+  void watch_peer(Instant now);
+  std::optional<Instant> next_timeout() const;
+  bool usable(std::size_t relay) const { return relays.is_up(relay) && writable[relay]; }
+  std::optional<RelayTransmit> emit(std::size_t relay, const PublicKey& to, ByteView bytes, ByteSpan out);
+  std::optional<RelayTransmit> transmit(ByteSpan out, Instant now);
+  std::optional<RelayTransmit> transmit_bulk(ByteSpan out, Instant now);
+  void read_stream();
+  // Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
+  void close_with(SessionEnded end_in, bool nothing_awaited);
+  void finish_closing();
+  void end(SessionEnd how, std::optional<RejectReason> reject = std::nullopt);
+  void abort(bulk::AbortCode code, std::string reason, Instant now);
+  void count_bytes(std::size_t relay, std::size_t size) { relay_bytes[relay] += size; }
+
+  SessionConfig config;
+  Rng& rng;
+  RelaySet relays;
+  State state = State::Meeting;
+  Instant started;
+  UnixSeconds last_wall{};
+  std::array<std::optional<Initiator>, kMaxRelays> initiators;
+  std::optional<ClaimGate> gate;
+  std::optional<ControlChannel> control;
+  std::optional<bulk::Sender> sender;
+  std::optional<bulk::Receiver> receiver;
+  PublicKey peer{};
+  std::deque<SessionEvent> events;
+  std::deque<std::pair<std::size_t, Bytes>> copies;  // control packets for the other relays
+  std::optional<SessionEnded> result;
+  std::optional<std::size_t> told_relay;
+  std::optional<Instant> give_up, expires, goodbye_until, silent_since;
+  std::array<bool, kMaxRelays> writable{};
+  std::array<std::uint64_t, kMaxRelays> relay_bytes{};
+  std::uint64_t unknown_packets = 0;
+  bool want_others = false;   // dialer: the token's other relays as well
+  bool heard_absent = false;  // a relay said that the listener is not there
+  bool ever_up = false;
+  bool finishing = false;  // end as soon as nothing is left to send
+};
+
+}  // namespace dh::session

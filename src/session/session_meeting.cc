@@ -1,0 +1,226 @@
+#include "base/check.hh"
+#include "session/session_impl.hh"
+#include "wire/datagram.hh"
+
+namespace dh::session {
+namespace {
+
+constexpr std::string_view kBulkLabel = "bulk";
+
+constexpr std::uint8_t aead_bit(AeadKind kind) {
+  return kind == AeadKind::Aes256Gcm ? 1 : 2;
+}
+
+GateConfig gate_config(const SessionConfig& config) {
+  CHECK(config.noise_key.has_value());
+  GateConfig out;
+  out.token = config.token;
+  out.noise_static = *config.noise_key;
+  for (const RelayRef& relay : config.token.relays) out.relay_names.push_back(relay_name(relay));
+  return out;
+}
+
+}  // namespace
+
+Session::Impl::Impl(const SessionConfig& config_in, Instant now, UnixSeconds wall, Rng& rng_in)
+    : config(config_in), rng(rng_in), relays(config.token.relays.size()), started(now), last_wall(wall) {
+  CHECK(!config.token.relays.empty() && config.token.relays.size() <= kMaxRelays);
+  const auto left = std::chrono::duration_cast<Duration>(config.token.expires + kClockTolerance - wall);
+  if (config.role == Role::Listener) {
+    gate.emplace(gate_config(config), now, rng);
+    expires = now + left;
+  } else {
+    give_up = now + config.wait;
+    if (left <= Duration::zero()) end(SessionEnd::Expired);
+  }
+}
+
+void Session::Impl::relay_up(std::size_t relay, Instant now) {
+  relays.up(relay);
+  ever_up = true;
+  if (dialer() && state == State::Meeting) start_handshake(relay, now);
+  relay_changed(now);
+}
+
+void Session::Impl::relay_down(std::size_t relay, Instant now) {
+  relays.down(relay);
+  writable[relay] = false;
+  initiators[relay].reset();
+  want_others = true;
+  relay_changed(now);
+}
+
+void Session::Impl::peer_gone(std::size_t relay, const PublicKey& who, derp::PeerGoneReason reason,
+                              Instant now) {
+  if (state == State::Meeting && dialer() && who == config.token.listener_derp) {
+    heard_absent = heard_absent || reason == derp::PeerGoneReason::NotHere;
+    want_others = true;  // the listener may be on the token's other relay only
+    if (initiators[relay]) initiators[relay]->on_peer_gone(now);
+  } else if (state == State::Open && who == peer) {
+    relays.suspect(relay);
+    want_others = true;
+    relay_changed(now);
+  }
+}
+
+void Session::Impl::start_handshake(std::size_t relay, Instant now) {
+  InitiatorConfig initiator;
+  initiator.token = config.token;
+  initiator.own_derp = config.derp_key.pub;
+  initiator.relay_name = relay_name(config.token.relays[relay]);
+  initiator.claim.protocol_version = kProtocolVersion;
+  initiator.claim.capability = static_cast<std::uint32_t>(config.capability);
+  initiator.claim.aead_kinds = aead_bit(config.aead);
+  initiators[relay].emplace(initiator, now, last_wall, rng);
+}
+
+void Session::Impl::relay_changed(Instant now) {
+  const auto current = relays.current();
+  if (!current || current == told_relay) return;
+  if (sender) sender->prefer_path(static_cast<bulk::PathId>(*current), now);
+  if (state != State::Meeting) {
+    told_relay = current;
+    events.push_back(RelayInUse{*current});
+    if (control) {  // shows the peer where we are
+      control->resend_now(now);
+      if (control->all_acknowledged()) control->send(wire::serialize(wire::Ping{}), now);
+    }
+  }
+}
+
+bool Session::Impl::wants_relay(std::size_t relay) const {
+  if (state == State::Ended || relay >= relays.size()) return false;
+  if (!dialer() || relay == 0) return true;
+  return want_others;
+}
+
+void Session::Impl::heard(std::size_t relay, Instant now) {
+  const auto last = relays.last_heard();
+  if (silent_since) {
+    events.push_back(PeerBack{now - *silent_since});
+    silent_since.reset();
+  }
+  const auto current = relays.current();
+  // The dialer chooses; the listener follows it.
+  if (!dialer() && current && *current != relay &&
+      (!last || now - *last > kFollowAfter || relays.is_suspect(*current)))
+    relays.follow(relay);
+  relays.heard(relay, now);
+  relay_changed(now);
+}
+
+void Session::Impl::packet(std::size_t relay, const PublicKey& from, ByteSpan bytes, Instant now,
+                           UnixSeconds wall) {
+  if (state == State::Ended) return;
+  const auto kind = wire::datagram_kind(bytes);
+  if (kind == wire::DatagramKind::Bulk) return bulk_packet(relay, bytes, now);
+  if (kind == wire::DatagramKind::Control && control && control->on_packet(bytes, now)) {
+    heard(relay, now);
+    return read_control(now);
+  }
+  if (dialer()) {
+    if (initiators[relay] && initiators[relay]->on_packet(bytes, now)) {
+      read_initiator(relay, now);
+    } else {
+      ++unknown_packets;
+    }
+    return;
+  }
+  gate->on_packet(relay_name(config.token.relays[relay]), from, bytes, now, wall);
+  read_gate(now);
+}
+
+void Session::Impl::bulk_packet(std::size_t relay, ByteSpan bytes, Instant now) {
+  const auto path = static_cast<bulk::PathId>(relay);
+  const bool authentic =
+      sender ? sender->on_datagram(path, bytes, now) : receiver && receiver->on_datagram(path, bytes, now);
+  if (authentic) {
+    count_bytes(relay, bytes.size());
+    heard(relay, now);
+  } else {
+    ++unknown_packets;
+  }
+}
+
+void Session::Impl::read_initiator(std::size_t relay, Instant now) {
+  while (initiators[relay]) {
+    auto event = initiators[relay]->poll_event();
+    if (!event) return;
+    if (auto* ready = std::get_if<KeysReady>(&*event)) {
+      control.emplace(std::move(ready->channel));
+      peer = config.token.listener_derp;
+      open_stream(ready->keys, config.aead, now);
+      relays.heard(relay, now);
+      for (auto& initiator : initiators) initiator.reset();
+      relay_changed(now);
+    } else {
+      end(SessionEnd::TokenRefused);
+    }
+  }
+}
+
+void Session::Impl::read_gate(Instant now) {
+  while (auto event = gate->poll_event()) {
+    if (state != State::Meeting) {
+      gate->reject(std::move(*event), RejectReason::AlreadyClaimed, now);
+      continue;
+    }
+    ClaimArrived& arrived = *event;
+    const auto aead = arrived.claim.aead_kinds == aead_bit(AeadKind::ChaCha20Poly1305)
+                          ? AeadKind::ChaCha20Poly1305
+                          : AeadKind::Aes256Gcm;
+    ClaimAccepted accepted;
+    accepted.protocol_version = kProtocolVersion;
+    accepted.aead_kind = static_cast<std::uint8_t>(aead);
+    gate->accept(arrived, accepted, now);
+    peer = arrived.from;
+    control.emplace(std::move(arrived.channel));
+    open_stream(arrived.keys, aead, now);
+    state = State::Open;
+    relays.follow(arrived.relay);
+    relays.heard(arrived.relay, now);
+    events.push_back(ClaimedBy{peer});
+    relay_changed(now);
+    read_control(now);
+  }
+}
+
+void Session::Impl::read_control(Instant now) {
+  while (control) {
+    auto message = control->poll_message();
+    if (!message) return;
+    auto parsed = wire::parse_session_msg(*message);
+    if (!parsed || !dialer() || state != State::Meeting) continue;  // pings ask for nothing but their ack
+    if (std::holds_alternative<ClaimAccepted>(*parsed)) {
+      state = State::Open;
+      give_up.reset();
+      events.push_back(ClaimedBy{peer});
+      relay_changed(now);
+    } else if (const auto* rejected = std::get_if<wire::ClaimRejected>(&*parsed)) {
+      end(SessionEnd::Rejected, rejected->reason);
+    }
+  }
+}
+
+void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant now) {
+  bulk::StreamConfig stream;
+  stream.secret = export_key(keys, kBulkLabel);
+  stream.aead = aead;
+  stream.peer_connection_id = keys.peer_index;
+  bulk::PathProperties path;
+  path.datagram_bytes = config.relay_datagram_bytes;
+  path.is_relay = true;
+  if (config.direction == Direction::Send) {
+    sender.emplace(stream, now, rng);
+  } else {
+    receiver.emplace(stream, now, rng);
+  }
+  for (std::size_t i = 0; i < relays.size(); ++i) {
+    const auto id = static_cast<bulk::PathId>(i);
+    if (sender) sender->add_path(id, path, now);
+    if (receiver) receiver->add_path(id, path, now);
+  }
+  if (sender && relays.current()) sender->prefer_path(static_cast<bulk::PathId>(*relays.current()), now);
+}
+
+}  // namespace dh::session

@@ -1,0 +1,199 @@
+#include <algorithm>
+
+#include "base/check.hh"
+#include "session/session_impl.hh"
+
+namespace dh::session {
+
+// Since when something is due from the peer and has not come.
+std::optional<Instant> Session::Impl::due_since() const {
+  std::optional<Instant> due;
+  if (sender) due = sender->silent_since();
+  if (control) due = earlier(due, control->waiting_since());
+  return due;
+}
+
+void Session::Impl::timeout(Instant now, UnixSeconds wall) {
+  last_wall = wall;
+  if (state == State::Ended) return;
+  for (std::size_t i = 0; i < relays.size(); ++i) {
+    if (!initiators[i]) continue;
+    initiators[i]->on_timeout(now);
+    read_initiator(i, now);
+  }
+  if (gate) {
+    gate->on_timeout(now);
+    read_gate(now);
+  }
+  if (control) control->on_timeout(now);
+  if (sender) sender->on_timeout(now);
+  if (receiver) receiver->on_timeout(now);
+  if (state == State::Meeting) return meeting_timeout(now);
+  if (state == State::Closing) {
+    if (is_due(goodbye_until, now)) finish_closing();
+    return;
+  }
+  watch_peer(now);
+}
+
+void Session::Impl::meeting_timeout(Instant now) {
+  if (dialer() && relays.size() > 1 && now - started >= kSecondRelayAfter && !relays.any_up())
+    want_others = true;
+  if (is_due(expires, now)) return end(SessionEnd::Expired);
+  if (!is_due(give_up, now)) return;
+  if (!ever_up) return end(SessionEnd::NoRelay);
+  end(heard_absent || !relays.any_up() ? SessionEnd::NobodyThere : SessionEnd::ListenerSilent);
+}
+
+void Session::Impl::watch_peer(Instant now) {
+  const auto last = relays.last_heard();
+  const auto due = due_since();
+  if (due && now - *due >= kSilenceSuspect) {
+    if (!silent_since) {
+      silent_since = due;
+      events.push_back(PeerSilent{*due});
+    }
+    if (relays.current()) relays.suspect(*relays.current());
+    want_others = true;
+    relay_changed(now);
+  }
+  if (last && now - *last >= kIdlePing && control && control->all_acknowledged())
+    control->send(wire::serialize(wire::Ping{}), now);
+  if (last && now - *last >= kPeerSilenceLimit) end(SessionEnd::NetworkLost);
+}
+
+std::optional<Instant> Session::Impl::next_timeout() const {
+  if (state == State::Ended) return std::nullopt;
+  if (finishing) return started;  // at once
+  std::optional<Instant> next;
+  for (const auto& initiator : initiators) {
+    if (initiator) next = earlier(next, initiator->next_timeout());
+  }
+  if (gate) next = earlier(next, gate->next_timeout());
+  if (control) next = earlier(next, control->next_timeout());
+  if (sender) next = earlier(next, sender->next_timeout());
+  if (receiver) next = earlier(next, receiver->next_timeout());
+  switch (state) {
+    case State::Meeting:
+      next = earlier(earlier(next, give_up), expires);
+      if (dialer() && !want_others && relays.size() > 1 && !relays.any_up())
+        next = earlier(next, started + kSecondRelayAfter);
+      break;
+    case State::Open:
+      if (const auto due = due_since(); due && !silent_since) next = earlier(next, *due + kSilenceSuspect);
+      if (const auto last = relays.last_heard()) {
+        next = earlier(next, *last + kPeerSilenceLimit);
+        if (control && control->all_acknowledged()) next = earlier(next, *last + kIdlePing);
+      }
+      break;
+    case State::Closing:
+      next = earlier(next, goodbye_until);
+      break;
+    case State::Ended:
+      break;
+  }
+  return next;
+}
+
+std::optional<Session::RelayTransmit> Session::Impl::emit(std::size_t relay, const PublicKey& to,
+                                                          ByteView bytes, ByteSpan out) {
+  CHECK(bytes.size() <= out.size());
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  count_bytes(relay, bytes.size());
+  return RelayTransmit{relay, to, bytes.size()};
+}
+
+std::optional<Session::RelayTransmit> Session::Impl::transmit(ByteSpan out, Instant now) {
+  if (state == State::Ended) return std::nullopt;
+  while (!copies.empty()) {
+    auto [relay, bytes] = std::move(copies.front());
+    copies.pop_front();
+    if (usable(relay)) return emit(relay, peer, bytes, out);
+  }
+  for (std::size_t i = 0; i < relays.size(); ++i) {
+    if (!initiators[i] || !usable(i)) continue;
+    if (auto bytes = initiators[i]->poll_packet()) return emit(i, config.token.listener_derp, *bytes, out);
+  }
+  while (gate) {
+    auto packet = gate->poll_packet();
+    if (!packet) break;
+    if (usable(packet->relay)) return emit(packet->relay, packet->to, packet->bytes, out);
+  }
+  if (control && relays.current() && usable(*relays.current())) {
+    if (auto bytes = control->poll_packet(now)) {
+      // While the peer may be deaf on this relay, small things go through every relay.
+      for (std::size_t i = 0; silent_since && i < relays.size(); ++i) {
+        if (i != *relays.current()) copies.emplace_back(i, *bytes);
+      }
+      return emit(*relays.current(), peer, *bytes, out);
+    }
+  }
+  return transmit_bulk(out, now);
+}
+
+std::optional<Session::RelayTransmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
+  const auto current = relays.current();
+  if (!current || !usable(*current)) return std::nullopt;
+  for (;;) {
+    std::optional<bulk::Transmit> sent;
+    if (sender) sent = sender->poll_transmit(out, now);
+    if (receiver && !sent) sent = receiver->poll_transmit(out, now);
+    if (!sent) break;
+    if (!relays.is_up(sent->path)) continue;  // a path that is down now: as good as lost
+    count_bytes(sent->path, sent->size);
+    return RelayTransmit{sent->path, peer, sent->size};
+  }
+  if (finishing) finish_closing();
+  return std::nullopt;
+}
+
+void Session::Impl::read_stream() {
+  for (;;) {
+    std::optional<bulk::StreamEvent> event;
+    if (sender) event = sender->poll_event();
+    if (receiver && !event) event = receiver->poll_event();
+    if (!event) return;
+    if (const auto* ended = std::get_if<bulk::StreamEnded>(&*event)) {
+      events.push_back(StreamReadable{ended->bytes});
+    } else if (const auto* aborted = std::get_if<bulk::StreamAborted>(&*event)) {
+      close_with({SessionEnd::Aborted, std::nullopt, *aborted}, aborted->by_peer);
+    } else {
+      close_with({SessionEnd::Complete, std::nullopt, std::nullopt}, true);
+    }
+  }
+}
+
+// Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
+void Session::Impl::close_with(SessionEnded end_in, bool nothing_awaited) {
+  if (state == State::Ended || result) return;
+  result = std::move(end_in);
+  state = State::Closing;
+  finishing = nothing_awaited;
+}
+
+void Session::Impl::finish_closing() {
+  if (state == State::Ended) return;
+  state = State::Ended;
+  events.push_back(*result);
+}
+
+void Session::Impl::end(SessionEnd how, std::optional<RejectReason> reject) {
+  if (state == State::Ended) return;
+  result = SessionEnded{how, reject, std::nullopt};
+  finish_closing();
+}
+
+void Session::Impl::abort(bulk::AbortCode code, std::string reason, Instant now) {
+  if (state == State::Ended || state == State::Closing) return;
+  if (!sender && !receiver) {
+    result =
+        SessionEnded{SessionEnd::Aborted, std::nullopt, bulk::StreamAborted{code, std::move(reason), false}};
+    return finish_closing();
+  }
+  goodbye_until = now + kGoodbyeLimit;
+  if (sender) sender->abort(code, std::move(reason), now);
+  if (receiver) receiver->abort(code, std::move(reason), now);
+  read_stream();
+}
+
+}  // namespace dh::session
