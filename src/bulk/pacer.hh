@@ -1,0 +1,37 @@
+#pragma once
+
+#include <algorithm>
+
+#include "bulk/limits.hh"
+
+namespace dh::bulk {
+
+/// Spreads packets over time by absolute deadlines. Time missed (a busy machine, a late timer) may be made up
+/// within a credit, but no faster than kCatchUpFactor times the rate, so a stall ends neither in lost rate
+/// nor in a line-rate burst.
+class Pacer {
+public:
+  bool may_send(Instant now) const { return due_ <= now && burst_due_ <= now; }
+
+  /// `rate`: bytes per second; 0: no pacing.
+  void on_sent(std::size_t bytes, double rate, Duration rtt, Instant now) {
+    if (rate <= 0) {
+      due_ = burst_due_ = now;
+      return;
+    }
+    const Duration credit = std::clamp<Duration>(rtt / 2, kMinPacingCredit, kMaxPacingCredit);
+    const Duration time = from_seconds(static_cast<double>(bytes) / rate);
+    due_ = std::max(due_, now - credit) + time;
+    burst_due_ = std::max(burst_due_, now - kPacingQuantum) + from_seconds(to_seconds(time) / kCatchUpFactor);
+  }
+
+  /// When to wake up if may_send() says no: a quantum late, so that one wake-up sends a quantum; the credit
+  /// makes it up.
+  Instant wake_at() const { return std::max(due_, burst_due_) + kPacingQuantum; }
+
+private:
+  Instant due_{};        // when the next packet may leave at the rate itself
+  Instant burst_due_{};  // ... and at the catch-up rate
+};
+
+}  // namespace dh::bulk

@@ -1,0 +1,393 @@
+#include "bulk/receiver.hh"
+
+#include <vector>
+
+#include "bulk/notice.hh"
+#include "bulk/path_channel.hh"
+#include "bulk/reassembly_buffer.hh"
+
+namespace dh::bulk {
+
+using wire::BulkHeader;
+using wire::FrameReader;
+using wire::FrameType;
+using wire::FrameWriter;
+
+namespace {
+
+/// Where the stream stands, apart from aborts.
+///   Receiving --all bytes, digest right--> Ended --confirm()--> Confirming --COMPLETE_ACK or lingered-->
+///   Done
+enum class State : std::uint8_t {
+  Receiving,   // bytes are missing, or the FIN
+  Ended,       // all is here; the reader may still be reading
+  Confirming,  // COMPLETE is on its way
+  Done,        // the sender knows, or had every chance to
+};
+
+struct ReceiverPath {
+  ReceiverPath(const StreamConfig& config, PathId id, const PathProperties& properties)
+      : channel(config, Direction::ToSender, id, properties) {}
+
+  PathChannel channel;
+  // A PING that rides on an ack now and then: measures the rtt and confirms key updates.
+  std::optional<std::uint64_t> ping_number;
+  std::optional<Instant> ping_at;
+};
+
+}  // namespace
+
+struct Receiver::Impl {
+  explicit Impl(const StreamConfig& given)
+      : config(given),
+        buffer(
+            static_cast<std::size_t>(std::clamp<std::uint64_t>(given.receive_window, 1, kMaxReceiveWindow))) {
+  }
+
+  // Paths.
+  ReceiverPath* find(PathId id) {
+    for (auto& path : paths)
+      if (path->channel.id == id) return path.get();
+    return nullptr;
+  }
+  std::uint64_t live() const {
+    std::uint64_t mask = 0;
+    for (const auto& path : paths) mask |= std::uint64_t{1} << path->channel.id;
+    return mask;
+  }
+  Duration longest_pto() const {
+    Duration pto = kTimerGranularity;
+    for (const auto& path : paths) pto = std::max(pto, path->channel.rtt.pto());
+    return pto;
+  }
+
+  // Inputs.
+  void on_frames(ReceiverPath& path, ByteView plain, const BulkHeader& header, Instant now);
+  bool on_data(ReceiverPath& path, const wire::DataFrame& frame, Instant now);
+  void on_fin(const wire::FinFrame& frame, Instant now);
+  void on_ack(const wire::AckFrame& frame, Instant now);
+  void check_end(Instant now);
+  void finish();
+  void fail(AbortCode code, std::string reason, Instant now);
+  void protocol_error(std::string reason, Instant now) {
+    fail(AbortCode::ProtocolError, std::move(reason), now);
+  }
+
+  // Outputs.
+  std::optional<Transmit> send_ack(ReceiverPath& about, ByteSpan out, Instant now);
+  Transmit finish_packet(ReceiverPath& path, ByteSpan out, std::size_t plain_size, bool ack_me);
+
+  StreamConfig config;
+  ReassemblyBuffer buffer;
+  std::vector<std::unique_ptr<ReceiverPath>> paths;
+  std::uint64_t used_ids = 0;
+  std::optional<PathId> last_heard;  // acks go there
+  State state = State::Receiving;
+  std::optional<wire::FinFrame> fin;
+  AbortExchange abort;
+  Notice complete;
+  bool complete_acked = false;
+  std::optional<Instant> linger_until;
+  std::vector<StreamEvent> events;  // at most: ended, then complete or aborted
+  StreamCounters counters;
+};
+
+Receiver::Receiver(const StreamConfig& config, Instant, Rng&) : impl_(std::make_unique<Impl>(config)) {}
+Receiver::~Receiver() = default;
+
+void Receiver::add_path(PathId id, const PathProperties& properties, Instant) {
+  Impl& r = *impl_;
+  CHECK(id < kMaxPaths && (r.used_ids >> id & 1) == 0);  // a second life would repeat nonces
+  r.used_ids |= std::uint64_t{1} << id;
+  r.paths.push_back(std::make_unique<ReceiverPath>(r.config, id, properties));
+}
+
+void Receiver::remove_path(PathId id, Instant) {
+  Impl& r = *impl_;
+  std::erase_if(r.paths, [id](const auto& path) { return path->channel.id == id; });
+  if (r.last_heard == id) r.last_heard.reset();
+}
+
+ByteView Receiver::readable() const {
+  if (!impl_->abort.running()) return {};
+  return impl_->buffer.readable();
+}
+
+void Receiver::consume(std::size_t size, Instant now) {
+  Impl& r = *impl_;
+  if (!r.abort.running()) return;
+  r.buffer.consume(size);
+  r.counters.stream_bytes = r.buffer.consumed();
+  if (r.state != State::Receiving || r.buffer.next_limit() - r.buffer.limit() < r.buffer.window() / 2) return;
+  // If this window update is lost, the sender's probe fetches it again.
+  ReceiverPath* path = r.last_heard ? r.find(*r.last_heard) : nullptr;
+  if (path != nullptr && path->channel.acks.has_packets()) path->channel.acks.demand(now);
+}
+
+void Receiver::confirm(Instant now) {
+  Impl& r = *impl_;
+  if (r.state != State::Ended || !r.abort.running()) return;
+  r.state = State::Confirming;
+  r.complete.start(now);
+  r.linger_until = now + std::max<Duration>(3 * r.longest_pto(), kMinLinger);
+}
+
+void Receiver::abort(AbortCode code, std::string reason, Instant now) {
+  impl_->fail(code, std::move(reason), now);
+}
+
+void Receiver::Impl::fail(AbortCode code, std::string reason, Instant now) {
+  if (!abort.running() || state == State::Done) return;
+  complete.stop();
+  linger_until.reset();
+  std::erase_if(events, [](const StreamEvent& event) { return std::holds_alternative<StreamEnded>(event); });
+  events.emplace_back(abort.start(code, std::move(reason), now));
+}
+
+bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now) {
+  Impl& r = *impl_;
+  const auto header = BulkHeader::parse(datagram);
+  ReceiverPath* path = header && header->path == id ? r.find(id) : nullptr;
+  if (path == nullptr) return false;
+  ByteSpan plain;
+  const Duration old_key_life = kOldKeyPtos * path->channel.rtt.pto();
+  switch (path->channel.opener.open(*header, datagram, old_key_life, now, plain)) {
+    case PacketOpener::Result::Opened:
+      break;
+    case PacketOpener::Result::Forged:
+      if (++r.counters.forged >= kMaxForgedPackets) r.protocol_error("too many forged packets", now);
+      return false;
+    case PacketOpener::Result::Repeated:
+      ++r.counters.replayed;
+      return false;
+    case PacketOpener::Result::TooOld:
+      ++r.counters.old_packets;
+      return false;
+  }
+  ++r.counters.packets_received;
+  r.counters.bytes_on_wire_received += datagram.size();
+  r.last_heard = id;
+  r.on_frames(*path, plain, *header, now);
+  return true;
+}
+
+void Receiver::Impl::on_frames(ReceiverPath& path, ByteView plain, const BulkHeader& header, Instant now) {
+  FrameReader frames(plain);
+  bool eliciting = false;
+  bool arrived = true;  // false: pretend the packet was lost
+  while (const auto type = frames.next()) {
+    switch (*type) {
+      case FrameType::Padding:
+        break;
+      case FrameType::Ping:
+        eliciting = true;
+        // Who still asks has not seen our COMPLETE.
+        if ((state == State::Confirming || state == State::Done) && !complete_acked)
+          complete.repeat_on(path.channel.id);
+        break;
+      case FrameType::Data:
+        eliciting = true;
+        arrived = on_data(path, frames.data(), now);
+        break;
+      case FrameType::Fin:
+        eliciting = true;
+        on_fin(frames.fin(), now);
+        break;
+      case FrameType::Ack:
+        on_ack(frames.ack(), now);
+        break;
+      case FrameType::CompleteAck:
+        if (state == State::Confirming || state == State::Done) {
+          complete_acked = true;
+          finish();
+        } else {
+          protocol_error("answered a COMPLETE that was never sent", now);
+        }
+        break;
+      case FrameType::Abort:
+        eliciting = true;
+        if (state == State::Done) break;
+        if (auto event = abort.on_abort(frames.abort())) {
+          complete.stop();
+          linger_until.reset();
+          std::erase_if(events, [](const StreamEvent& e) { return std::holds_alternative<StreamEnded>(e); });
+          events.emplace_back(std::move(*event));
+        }
+        break;
+      case FrameType::Complete:
+        protocol_error("a frame only a receiver sends", now);
+        break;
+    }
+  }
+  if (frames.error()) protocol_error("malformed frame", now);
+  if (arrived)
+    path.channel.acks.on_packet(header.packet_number, eliciting, header.ack_me, path.channel.rtt.smoothed(),
+                                now);
+  check_end(now);
+}
+
+/// False: there was no room to remember it.
+bool Receiver::Impl::on_data(ReceiverPath& path, const wire::DataFrame& frame, Instant now) {
+  if (!abort.running()) {
+    // The sender does not know yet: once we had given up telling it, tell it again.
+    if (abort.ours()) abort.notice().repeat_on(path.channel.id);
+    return true;
+  }
+  const std::uint64_t end = frame.offset + frame.bytes.size();
+  if (fin && end > fin->final_size) {
+    protocol_error("data beyond the final size", now);
+    return true;
+  }
+  switch (buffer.insert(frame.offset, frame.bytes)) {
+    case ReassemblyBuffer::Outcome::New:
+      break;
+    case ReassemblyBuffer::Outcome::Duplicate:
+      ++counters.duplicates;
+      path.channel.acks.on_duplicate_data();
+      break;
+    case ReassemblyBuffer::Outcome::TooFar:
+      protocol_error("data beyond the receive limit", now);
+      break;
+    case ReassemblyBuffer::Outcome::TooManyGaps:
+      return false;
+  }
+  return true;
+}
+
+void Receiver::Impl::on_fin(const wire::FinFrame& frame, Instant now) {
+  if (!abort.running()) return;
+  if (fin) {
+    if (*fin != frame) protocol_error("the final size or digest changed", now);
+    return;
+  }
+  if (frame.final_size < buffer.highest()) {
+    protocol_error("the final size is below what was sent", now);
+    return;
+  }
+  fin = frame;
+}
+
+void Receiver::Impl::check_end(Instant now) {
+  if (state != State::Receiving || !abort.running() || !fin || buffer.arrived() != fin->final_size) return;
+  if (buffer.digest() != fin->digest) {
+    fail(AbortCode::DigestMismatch, "the digest of what arrived differs from the sender's", now);
+    return;
+  }
+  state = State::Ended;
+  events.emplace_back(StreamEnded{fin->final_size});
+}
+
+void Receiver::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
+  ++counters.acks_received;
+  abort.on_ack(frame.path, frame.largest());
+  ReceiverPath* about = find(frame.path);
+  if (about == nullptr) return;
+  if (frame.largest() >= about->channel.sealer.next_number()) {
+    protocol_error("acknowledged a packet that was never sent", now);
+    return;
+  }
+  about->channel.sealer.on_acked(frame.largest());
+  if (!about->ping_number || frame.ranges[0].last < *about->ping_number) return;
+  // The first ack past the ping; held back at most as long as it says.
+  if (*about->ping_number >= frame.ranges[0].first)
+    about->channel.rtt.update(now - *about->ping_at, std::chrono::microseconds(frame.delay_us));
+  about->ping_number.reset();
+}
+
+/// The sender knows, or had every chance to.
+void Receiver::Impl::finish() {
+  if (state != State::Confirming) {
+    if (complete_acked) complete.stop();
+    return;
+  }
+  state = State::Done;
+  complete.stop();
+  linger_until.reset();
+  events.emplace_back(StreamComplete{fin->final_size});
+}
+
+void Receiver::on_timeout(Instant now) {
+  if (is_due(impl_->linger_until, now)) impl_->finish();
+}
+
+std::optional<Transmit> Receiver::poll_transmit(ByteSpan out, Instant now) {
+  Impl& r = *impl_;
+  if (const auto id = r.abort.next_path(r.live(), r.longest_pto(), now)) {
+    ReceiverPath& path = *r.find(*id);
+    FrameWriter frames(path.channel.plain_part(out));
+    frames.abort(static_cast<std::uint16_t>(r.abort.code()), r.abort.reason());
+    r.abort.notice().on_sent(*id, path.channel.sealer.next_number());
+    return r.finish_packet(path, out, frames.size(), true);
+  }
+  if (r.abort.running()) {
+    if (const auto id = r.complete.next_path(r.live(), r.longest_pto(), now)) {
+      ReceiverPath& path = *r.find(*id);
+      FrameWriter frames(path.channel.plain_part(out));
+      frames.complete({r.fin->final_size});
+      r.complete.on_sent(*id, path.channel.sealer.next_number());
+      return r.finish_packet(path, out, frames.size(), true);
+    }
+  }
+  for (auto& path : r.paths)
+    if (path->channel.acks.is_due(now))
+      if (const auto sent = r.send_ack(*path, out, now)) return sent;
+  return std::nullopt;
+}
+
+std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ByteSpan out, Instant now) {
+  ReceiverPath* via = last_heard ? find(*last_heard) : nullptr;
+  if (via == nullptr) via = &about;
+  FrameWriter frames(via->channel.plain_part(out));
+  if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
+    frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
+  // A PING that got no answer within a second is forgotten and asked again.
+  const Duration ping_pause =
+      via->channel.sealer.wants_confirmation() ? via->channel.rtt.pto() : kPingInterval;
+  const bool ping = abort.running() && (!via->ping_at || now - *via->ping_at >= ping_pause);
+  if (ping) {
+    frames.ping();
+    via->ping_at = now;
+    via->ping_number = via->channel.sealer.next_number();
+  }
+  wire::AckFrame ack;
+  ack.path = about.channel.id;
+  ack.receive_limit = buffer.advertise();
+  about.channel.acks.take(ack, now);
+  frames.ack(ack);
+  ++counters.acks_sent;
+  return finish_packet(*via, out, frames.size(), ping);
+}
+
+Transmit Receiver::Impl::finish_packet(ReceiverPath& path, ByteSpan out, std::size_t plain_size,
+                                       bool ack_me) {
+  const std::uint64_t updates = path.channel.sealer.updates();
+  const std::size_t size = path.channel.sealer.seal(out, plain_size, ack_me, false);
+  counters.key_updates += path.channel.sealer.updates() - updates;
+  ++counters.packets_sent;
+  counters.bytes_on_wire_sent += size;
+  return {path.channel.id, size};
+}
+
+std::optional<StreamEvent> Receiver::poll_event() {
+  Impl& r = *impl_;
+  if (r.events.empty()) return std::nullopt;
+  StreamEvent event = std::move(r.events.front());
+  r.events.erase(r.events.begin());
+  return event;
+}
+
+std::optional<Instant> Receiver::next_timeout() const {
+  const Impl& r = *impl_;
+  std::optional<Instant> next = earlier(r.abort.notice().due(), r.complete.due());
+  for (const auto& path : r.paths) next = earlier(next, path->channel.acks.due());
+  return earlier(next, r.linger_until);
+}
+
+const StreamCounters& Receiver::counters() const {
+  return impl_->counters;
+}
+std::size_t Receiver::buffered_bytes() const {
+  return impl_->buffer.buffered_bytes();
+}
+
+}  // namespace dh::bulk

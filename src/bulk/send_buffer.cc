@@ -1,0 +1,55 @@
+#include "bulk/send_buffer.hh"
+
+namespace dh::bulk {
+
+std::size_t SendBuffer::write(ByteView data) {
+  const ByteView accepted = data.first(std::min(data.size(), writable()));
+  if (base_ == end_) ring_.rewind(end_);
+  ring_.write(end_, accepted);
+  end_ += accepted.size();
+  return accepted.size();
+}
+
+std::optional<SendBuffer::Chunk> SendBuffer::next_chunk(std::size_t max, std::uint64_t limit) const {
+  if (max == 0) return std::nullopt;
+  if (!lost_.empty()) {
+    const auto& first = lost_.front();
+    return Chunk{first.begin, static_cast<std::size_t>(std::min<std::uint64_t>(first.end - first.begin, max)),
+                 false};
+  }
+  const std::uint64_t stop = std::min(end_, limit);
+  if (next_ >= stop) return std::nullopt;
+  return Chunk{next_, static_cast<std::size_t>(std::min<std::uint64_t>(stop - next_, max)), true};
+}
+
+void SendBuffer::take(const Chunk& chunk, ByteSpan out) {
+  ring_.read(chunk.offset, out);
+  if (chunk.is_new) {
+    next_ += chunk.size;
+  } else {
+    lost_.remove(chunk.offset, chunk.offset + chunk.size);
+  }
+}
+
+void SendBuffer::on_acked(std::uint64_t offset, std::uint64_t size) {
+  const std::uint64_t end = offset + size;
+  if (end <= base_) return;
+  lost_.remove(offset, end);
+  if (offset > base_) {
+    acked_.add(offset, end);
+    return;
+  }
+  base_ = end;
+  while (!acked_.empty() && acked_.front().begin <= base_) {
+    base_ = std::max(base_, acked_.front().end);
+    acked_.remove_below(base_);
+  }
+}
+
+void SendBuffer::on_lost(std::uint64_t offset, std::uint64_t size) {
+  if (offset + size <= base_) return;
+  acked_.for_each_gap(std::max(offset, base_), offset + size,
+                      [this](std::uint64_t begin, std::uint64_t end) { lost_.add(begin, end); });
+}
+
+}  // namespace dh::bulk

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "bulk/byte_ring.hh"
+#include "bulk/interval_set.hh"
+
+namespace dh::bulk {
+
+/// Stream bytes from the moment they are written until they are acked, and which of them must go (again).
+/// acked .. | confirmed ... base | in flight, acked or lost ... next | never sent ... end
+class SendBuffer {
+public:
+  struct Chunk {
+    std::uint64_t offset = 0;
+    std::size_t size = 0;
+    bool is_new = false;  // never sent before
+  };
+
+  explicit SendBuffer(std::size_t capacity) : ring_(capacity) {}
+
+  std::size_t write(ByteView data);
+  std::size_t writable() const { return ring_.capacity() - static_cast<std::size_t>(end_ - base_); }
+
+  /// The next bytes to send, at most `max`: lost ones first, then new ones below `limit`. Empty: nothing may
+  /// go.
+  std::optional<Chunk> next_chunk(std::size_t max, std::uint64_t limit) const;
+  /// next_chunk()'s answer is on its way: copies it into `out`, which has its size.
+  void take(const Chunk& chunk, ByteSpan out);
+
+  void on_acked(std::uint64_t offset, std::uint64_t size);
+  /// Queues what is not acked for sending again.
+  void on_lost(std::uint64_t offset, std::uint64_t size);
+  void on_all_acked() { on_acked(base_, next_ - base_); }
+
+  std::uint64_t confirmed() const { return base_; }  // everything below is acked
+  std::uint64_t next_offset() const { return next_; }
+  std::uint64_t end() const { return end_; }
+  bool has_lost() const { return !lost_.empty(); }
+  bool has_new() const { return next_ < end_; }
+
+private:
+  ByteRing ring_;
+  std::uint64_t base_ = 0, next_ = 0, end_ = 0;
+  IntervalSet acked_;  // above base_
+  IntervalSet lost_;   // to be sent again; disjoint from acked_
+};
+
+}  // namespace dh::bulk

@@ -1,0 +1,279 @@
+#include "bulk/sender_path.hh"
+
+#include "bulk/cubic.hh"
+
+namespace dh::bulk {
+
+SenderPath::SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties,
+                       OutgoingStream& stream, StreamCounters& counters)
+    : channel(config, Direction::ToReceiver, id, properties), stream_(stream), counters_(counters) {
+  ControllerConfig controller;
+  controller.datagram_bytes = channel.properties.datagram_bytes;
+  controller.initial_packets = properties.is_relay ? kRelayInitialPackets : kInitialWindowPackets;
+  controller.initial_rtt = channel.rtt.smoothed();
+  controller_ = std::make_unique<Cubic>(controller);
+}
+
+SenderPath::Room SenderPath::room(Instant now) {
+  const std::uint64_t next = channel.properties.datagram_bytes;
+  if (in_flight_ > 0 && in_flight_ + next > controller_->window_bytes()) {
+    window_limited_ = true;
+    return Room::WindowFull;
+  }
+  if (packets_.size() >= kMaxSentPackets) return Room::WindowFull;
+  if (channel.properties.is_relay)  // the relay's own queue is the pace
+    return packets_in_flight_ < relay_window_.packets() ? Room::Open : Room::WindowFull;
+  return pacer_.may_send(now) ? Room::Open : Room::Paced;
+}
+
+bool SenderPath::wants_ack() const {
+  const std::uint64_t window_packets = controller_->window_bytes() / channel.properties.datagram_bytes;
+  return since_ack_me_ + 1 >= std::clamp(window_packets / kAcksPerWindow, kMinAckSpacing, kAckEveryPackets);
+}
+
+void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Instant now) {
+  while (packets_.size() >= kMaxSentPackets) {  // only probes of a long dead path come here
+    if (packets_[packets_.begin()].state == PacketState::Outstanding) put_back(packets_[packets_.begin()]);
+    packets_.pop();
+  }
+  SentPacket& packet = packets_.push();
+  packet.sent_at = now;
+  if (!contents.eliciting) return;
+  packet.state = PacketState::Outstanding;
+  packet.offset = contents.offset;
+  packet.length = static_cast<std::uint32_t>(contents.length);
+  packet.wire_bytes = static_cast<std::uint32_t>(wire_bytes);
+  packet.has_fin = contents.has_fin;
+  sampler_.on_sent(packet, in_flight_, now);
+  controller_->on_sent(wire_bytes, in_flight_, now);
+  if (!channel.properties.is_relay)
+    pacer_.on_sent(wire_bytes, controller_->pacing_rate(), channel.rtt.smoothed(), now);
+  in_flight_ += wire_bytes;
+  ++packets_in_flight_;
+  last_sent_ = now;
+  since_ack_me_ = contents.ack_me ? 0 : since_ack_me_ + 1;
+  probe_pending_ = false;
+}
+
+void SenderPath::on_app_limited(Instant now) {
+  window_limited_ = false;
+  sampler_.on_app_limited(in_flight_);
+  controller_->on_app_limited(in_flight_, now);
+}
+
+SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant now) {
+  const std::uint64_t largest = frame.largest();
+  if (largest >= packets_.end()) return AckResult::NeverSent;
+  channel.sealer.on_acked(largest);
+
+  Progress progress;
+  AckBatch& batch = progress.batch;
+  batch.now = now;
+  batch.in_flight_before = in_flight_;
+  const std::uint64_t old_largest = largest_acked_.value_or(0);
+  const bool is_newest = !largest_acked_ || largest > *largest_acked_;
+  if (is_newest && packets_.contains(largest) && packets_[largest].state == PacketState::Outstanding) {
+    batch.rtt_sample = now - packets_[largest].sent_at;
+    channel.rtt.update(*batch.rtt_sample, std::chrono::microseconds(frame.delay_us));
+  }
+  for (std::size_t i = frame.range_count; i-- > 0;) {  // oldest first, so that samples come in sending order
+    const std::uint64_t first = std::max(frame.ranges[i].first, packets_.begin());
+    const std::uint64_t end = frame.ranges[i].last + 1;
+    if (first >= end) continue;
+    acked_numbers_.for_each_gap(first, end, [&](std::uint64_t from, std::uint64_t to) {
+      for (std::uint64_t number = from; number < to; ++number) on_packet_acked(number, old_largest, progress);
+    });
+    acked_numbers_.add(first, end);
+  }
+  if (is_newest) largest_acked_ = largest;
+  if (!progress.any) return AckResult::Nothing;
+
+  pto_count_ = 0;
+  probe_pending_ = false;
+  batch.largest_acked = largest;
+  batch.next_number = packets_.end();
+  batch.smoothed_rtt = channel.rtt.smoothed();
+  batch.min_rtt = channel.rtt.min();
+  batch.in_flight = in_flight_;
+  batch.window_limited = window_limited_;
+  batch.rate = sampler_.take(batch.min_rtt, now);
+  if (batch.rate && !(batch.rate->app_limited && batch.rate->bytes_per_second() < last_rate_))
+    last_rate_ = batch.rate->bytes_per_second();
+  relay_window_.on_ack(largest, packets_.end());
+  controller_->on_ack_batch(batch);
+  detect_losses(now);
+  retire(now);
+  return AckResult::Progress;
+}
+
+void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest, Progress& progress) {
+  SentPacket& packet = packets_[number];
+  if (packet.state == PacketState::Outstanding) {
+    in_flight_ -= packet.wire_bytes;
+    --packets_in_flight_;
+  } else if (packet.state == PacketState::Lost) {
+    ++counters_.spurious_losses;
+    const std::uint64_t window = controller_->window_bytes() / channel.properties.datagram_bytes;
+    loss_.on_spurious(number, old_largest, window);
+    controller_->on_spurious(packet.sent_at, progress.batch.now);
+  } else if (packet.state != PacketState::Abandoned) {
+    return;
+  }
+  packet.state = PacketState::Acked;
+  sampler_.on_acked(packet, progress.batch.now);
+  stream_.buffer.on_acked(packet.offset, packet.length);
+  if (packet.has_fin) stream_.fin = FinState::Acked;
+  progress.any = true;
+  progress.batch.acked_bytes += packet.wire_bytes;
+  ++progress.batch.acked_packets;
+}
+
+void SenderPath::detect_losses(Instant now) {
+  if (!largest_acked_) return;
+  LossBatch batch;
+  const bool is_fast = last_rate_ > kFastPathBytesPerSecond;
+  loss_.detect(packets_, *largest_acked_, channel.rtt, is_fast, now,
+               [&](std::uint64_t, const SentPacket& packet) {
+                 in_flight_ -= packet.wire_bytes;
+                 --packets_in_flight_;
+                 put_back(packet);
+                 sampler_.on_lost(packet);
+                 ++counters_.packets_lost;
+                 ++batch.lost_packets;
+                 batch.lost_bytes += packet.wire_bytes;
+                 batch.newest_sent_at = packet.sent_at;
+               });
+  if (batch.lost_packets == 0) return;
+  batch.now = now;
+  batch.in_flight = in_flight_;
+  relay_window_.on_loss();
+  controller_->on_lost(batch);
+}
+
+void SenderPath::put_back(const SentPacket& packet) {
+  stream_.buffer.on_lost(packet.offset, packet.length);
+  if (packet.has_fin) stream_.lose_fin();
+}
+
+/// Forgets settled packets. Lost ones stay a while, in case their ack still comes.
+void SenderPath::retire(Instant now) {
+  const Duration memory = channel.rtt.pto();
+  while (packets_.size() > 0) {
+    const SentPacket& oldest = packets_[packets_.begin()];
+    if (oldest.state == PacketState::Outstanding) break;
+    const bool may_return = oldest.state == PacketState::Lost || oldest.state == PacketState::Abandoned;
+    if (may_return && now - oldest.sent_at < memory + channel.rtt.smoothed()) break;
+    packets_.pop();
+  }
+  acked_numbers_.remove_below(packets_.begin());
+}
+
+std::optional<Instant> SenderPath::pto_at() const {
+  if (packets_in_flight_ == 0 || probe_pending_) return std::nullopt;
+  return last_sent_ + channel.rtt.pto_after(pto_count_);
+}
+
+std::optional<Instant> SenderPath::next_timeout() const {
+  std::optional<Instant> next = pto_at();
+  next = earlier(next, loss_.next_check());
+  next = earlier(next, handover_at_);
+  next = earlier(next, tail_.duplicate_at);
+  return earlier(next, tail_.probe_at);
+}
+
+void SenderPath::on_timeout(bool preferred, Instant now) {
+  if (is_due(handover_at_, now)) abandon();
+  if (is_due(loss_.next_check(), now)) {
+    detect_losses(now);
+    retire(now);
+  }
+  repair_tail(now);
+  if (is_due(pto_at(), now)) on_pto(preferred, now);
+}
+
+void SenderPath::on_pto(bool preferred, Instant now) {
+  ++counters_.probe_timeouts;
+  ++pto_count_;
+  controller_->on_pto(now);
+  if (!preferred) {  // its repair belongs to the preferred path, and whether it lives is for others to find
+                     // out
+    abandon();
+    return;
+  }
+  repeat_oldest();
+  probe_pending_ = true;
+}
+
+/// Queues the oldest data in flight once more, at most a tail quantum; the packets stay in flight.
+void SenderPath::repeat_oldest() {
+  std::size_t bytes = 0;
+  oldest_outstanding_ = std::max(oldest_outstanding_, packets_.begin());
+  bool first = true;
+  for (std::uint64_t n = oldest_outstanding_; n < packets_.end() && bytes < kTailQuantumBytes; ++n) {
+    const SentPacket& packet = packets_[n];
+    if (packet.state != PacketState::Outstanding) continue;
+    if (first) oldest_outstanding_ = n;
+    first = false;
+    put_back(packet);
+    bytes += packet.wire_bytes;
+  }
+}
+
+void SenderPath::repeat_newest() {
+  std::size_t bytes = 0, count = 0;
+  for (std::uint64_t n = packets_.end(); n > packets_.begin() && count < kTailDuplicatePackets;) {
+    const SentPacket& packet = packets_[--n];
+    if (packet.state != PacketState::Outstanding) continue;
+    bytes += packet.wire_bytes;
+    if (count > 0 && bytes > kTailQuantumBytes) return;
+    put_back(packet);
+    ++count;
+  }
+}
+
+void SenderPath::arm_tail(bool finished) {
+  if (tail_.armed || packets_in_flight_ == 0) return;
+  tail_.armed = true;
+  if (finished && !tail_.duplicated) tail_.duplicate_at = last_sent_ + channel.rtt.smoothed() / 4;
+  if (!tail_.probed) tail_.probe_at = last_sent_ + channel.rtt.pto() / 2;
+}
+
+void SenderPath::repair_tail(Instant now) {
+  if (is_due(tail_.duplicate_at, now)) {
+    tail_.duplicate_at.reset();
+    tail_.duplicated = true;
+    repeat_newest();
+  }
+  if (is_due(tail_.probe_at, now)) {
+    tail_.probe_at.reset();
+    tail_.probed = true;
+    repeat_oldest();
+  }
+}
+
+void SenderPath::start_handover(Instant now) {
+  if (packets_in_flight_ == 0) return;
+  if (pto_count_ > 0) {  // it is silent already
+    abandon();
+    return;
+  }
+  handover_at_ = now + std::max<Duration>(kHandoverRtts * channel.rtt.smoothed(), kMinHandover);
+}
+
+void SenderPath::abandon() {
+  for (std::uint64_t n = std::max(oldest_outstanding_, packets_.begin()); n < packets_.end(); ++n) {
+    SentPacket& packet = packets_[n];
+    if (packet.state != PacketState::Outstanding) continue;
+    packet.state = PacketState::Abandoned;
+    put_back(packet);
+  }
+  in_flight_ = packets_in_flight_ = 0;
+  oldest_outstanding_ = packets_.end();
+  pto_count_ = 0;
+  probe_pending_ = false;
+  handover_at_.reset();
+  loss_.clear_check();
+  tail_ = {};
+}
+
+}  // namespace dh::bulk

@@ -1,0 +1,133 @@
+#pragma once
+
+#include "bulk/congestion_controller.hh"
+#include "bulk/loss_detector.hh"
+#include "bulk/pacer.hh"
+#include "bulk/path_channel.hh"
+#include "bulk/relay_window.hh"
+#include "bulk/send_buffer.hh"
+
+namespace dh::bulk {
+
+/// Where the FIN stands.
+///   Unwritten --finish()--> Pending <--sent / lost--> Sent --ack--> Acked
+enum class FinState : std::uint8_t {
+  Unwritten,  // more may be written
+  Pending,    // to be sent (again) with or after the last byte
+  Sent,       // in flight
+  Acked,      // the receiver has it
+};
+
+/// What the paths of a sender share: the bytes and their end.
+struct OutgoingStream {
+  explicit OutgoingStream(std::size_t capacity) : buffer(capacity) {}
+
+  void lose_fin() {
+    if (fin == FinState::Sent) fin = FinState::Pending;
+  }
+
+  SendBuffer buffer;
+  FinState fin = FinState::Unwritten;
+};
+
+/// One path as the sender sees it: what is in flight on it, when that is lost, and how much more may go.
+class SenderPath {
+public:
+  SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties, OutgoingStream& stream,
+             StreamCounters& counters);
+
+  // Sending.
+  enum class Room : std::uint8_t {
+    Open,
+    Paced,       // wait until pacer_wake()
+    WindowFull,  // wait for an ack
+  };
+  Room room(Instant now);
+  Instant pacer_wake() const { return pacer_.wake_at(); }
+  /// Ask for an ack with the next packet? Often enough for a window of this size.
+  bool wants_ack() const;
+  struct Contents {
+    std::uint64_t offset = 0;
+    std::size_t length = 0;
+    bool has_fin = false;
+    bool eliciting = false;
+    bool ack_me = false;
+  };
+  /// Every sealed packet, in order.
+  void on_sent(const Contents& contents, std::size_t wire_bytes, Instant now);
+  void on_app_limited(Instant now);
+
+  // Acks.
+  enum class AckResult : std::uint8_t {
+    Nothing,    // all known already
+    Progress,   // something newly acked
+    NeverSent,  // the peer acks what we have not sent: it lies
+  };
+  AckResult on_ack(const wire::AckFrame& frame, Instant now);
+
+  // Time.
+  void on_timeout(bool preferred, Instant now);
+  std::optional<Instant> next_timeout() const;
+  /// A probe is due: one packet goes out whatever the window says.
+  bool probe_pending() const { return probe_pending_; }
+  void request_probe() { probe_pending_ = true; }
+  /// All is sent and `last` is how far: repairs the tail early, once.
+  void arm_tail(bool finished);
+  void disarm_tail() { tail_ = {}; }
+
+  /// No longer preferred: what does not arrive soon is repaired elsewhere.
+  void start_handover(Instant now);
+  void stop_handover() { handover_at_.reset(); }
+  /// Puts everything in flight back into the stream's queue.
+  void abandon();
+
+  std::uint64_t bytes_in_flight() const { return in_flight_; }
+  unsigned pto_count() const { return pto_count_; }
+  const CongestionController& controller() const { return *controller_; }
+  std::size_t remembered_packets() const { return packets_.size(); }
+  PathChannel channel;
+
+private:
+  struct Tail {
+    bool armed = false;
+    bool duplicated = false, probed = false;
+    std::optional<Instant> duplicate_at, probe_at;
+  };
+  struct Progress {
+    AckBatch batch;
+    bool any = false;
+  };
+
+  void on_packet_acked(std::uint64_t number, std::uint64_t old_largest, Progress& progress);
+  void detect_losses(Instant now);
+  void put_back(const SentPacket& packet);
+  void on_pto(bool preferred, Instant now);
+  void repair_tail(Instant now);
+  void repeat_oldest();
+  void repeat_newest();
+  void retire(Instant now);
+  std::optional<Instant> pto_at() const;
+
+  OutgoingStream& stream_;
+  StreamCounters& counters_;
+  std::unique_ptr<CongestionController> controller_;
+  RelayWindow relay_window_;
+  Pacer pacer_;
+  SentPackets packets_;
+  IntervalSet acked_numbers_;  // of packets still remembered: an ack repeats what the last one said
+  LossDetector loss_;
+  RateSampler sampler_;
+  std::uint64_t in_flight_ = 0, packets_in_flight_ = 0;
+  std::uint64_t oldest_outstanding_ = 0;  // nothing below it is outstanding
+  std::optional<std::uint64_t> largest_acked_;
+  double last_rate_ = 0;  // bytes per second
+  Instant last_sent_{};   // an ack-eliciting packet
+  std::uint64_t since_ack_me_ = 0;
+  bool window_limited_ = false;
+  unsigned pto_count_ = 0;
+  bool probe_pending_ = false;
+  Tail tail_;
+  std::optional<Instant> handover_at_;
+};
+
+}  // namespace dh::bulk

@@ -1,0 +1,53 @@
+#include "bulk/link.hh"
+
+namespace dh::bulk::test {
+namespace {
+
+TEST(Stream, CarriesBytesOverACleanPathAndCompletesOnBothSides) {
+  World world(1, config_of(1), 1'000'000);
+  world.add_path(0, {}, {});
+  world.run();
+  EXPECT_TRUE(world.complete());
+  EXPECT_EQ(world.sender.counters().stream_bytes, 1'000'000u);
+  EXPECT_EQ(world.sender.counters().packets_lost, 0u);
+  EXPECT_EQ(world.receiver.counters().forged, 0u);
+}
+
+TEST(Stream, OfNoBytesCompletes) {
+  World world(2, config_of(2), 0);
+  world.add_path(0, {}, {});
+  world.run();
+  EXPECT_TRUE(world.complete());
+}
+
+TEST(Stream, SurvivesLossReorderingDuplicationCorruptionAndForgery) {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    SeededRng dice(seed);
+    StreamConfig config = config_of(seed);
+    config.receive_window = 64 * 1024 + dice.below(1 << 20);
+    config.send_buffer = static_cast<std::size_t>(64 * 1024 + dice.below(1 << 20));
+    config.key_update_packets = dice.chance(0.5) ? 20 + dice.below(100) : 0;
+    PathProperties properties;
+    properties.is_relay = dice.chance(0.3);
+    properties.datagram_bytes = properties.is_relay ? 16'384 : 1200;
+    LinkProperties link;
+    link.loss = dice.unit() * 0.2;
+    link.duplicate = dice.unit() * 0.1;
+    link.corrupt = dice.unit() * 0.05;
+    link.forge = dice.unit() * 0.1;
+    link.delay = Duration(dice.below(300'000'000));
+    link.jitter = dice.chance(0.5) ? Duration(dice.below(60'000'000)) : 0ms;
+    World world(seed, config, dice.below(400'000));
+    world.add_path(0, properties, link);
+    world.run();
+    ASSERT_TRUE(world.complete()) << "sent " << world.sender.counters().packets_sent << " lost "
+                                  << world.sender.counters().packets_lost << " confirmed "
+                                  << world.sender.counters().stream_bytes << " of " << world.source.size()
+                                  << " at " << to_seconds(world.now - Instant(1s)) << " s";
+    ASSERT_LE(world.most_buffered, config.receive_window);
+  }
+}
+
+}  // namespace
+}  // namespace dh::bulk::test
