@@ -120,6 +120,14 @@ std::expected<ForwardPacketFrame, WireError> ForwardPacketFrame::parse(ByteView 
   return frame;
 }
 
+void KeepAliveFrame::serialize(Writer& w) const {
+  write_header(w, FrameType::KeepAlive, 0);
+}
+
+void WatchConnsFrame::serialize(Writer& w) const {
+  write_header(w, FrameType::WatchConns, 0);
+}
+
 void NotePreferredFrame::serialize(Writer& w) const {
   write_header(w, FrameType::NotePreferred, 1);
   w.u8(home ? 1 : 0);

@@ -122,6 +122,14 @@ struct ForwardPacketFrame {
   static std::expected<ForwardPacketFrame, WireError> parse(ByteView payload);
 };
 
+// No payload, no answer.
+struct KeepAliveFrame {
+  void serialize(Writer& w) const;
+};
+struct WatchConnsFrame {
+  void serialize(Writer& w) const;
+};
+
 //   | home |   exactly one byte; anything but 0 means yes
 struct NotePreferredFrame {
   bool home = false;
