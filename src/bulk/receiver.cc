@@ -368,6 +368,8 @@ Transmit Receiver::Impl::finish_packet(ReceiverPath& path, ByteSpan out, std::si
   return {path.channel.id, size};
 }
 
+bool Receiver::abort_settled() const { return impl_->abort.state() == AbortExchange::State::Over; }
+
 std::optional<StreamEvent> Receiver::poll_event() {
   Impl& r = *impl_;
   if (r.events.empty()) return std::nullopt;

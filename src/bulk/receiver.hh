@@ -27,6 +27,8 @@ public:
   bool on_datagram(PathId path, ByteSpan datagram, Instant now);
   void on_timeout(Instant now);
   std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// After abort() from either side: both ends know, or the peer cannot be told. Nothing is left to send.
+  bool abort_settled() const;
   std::optional<StreamEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

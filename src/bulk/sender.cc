@@ -382,6 +382,8 @@ void Sender::Impl::when_idle(Instant now) {
   }
 }
 
+bool Sender::abort_settled() const { return impl_->abort.state() == AbortExchange::State::Over; }
+
 std::optional<StreamEvent> Sender::poll_event() {
   Impl& s = *impl_;
   if (s.events.empty()) return std::nullopt;

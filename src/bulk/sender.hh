@@ -32,6 +32,8 @@ public:
   /// Builds the next datagram into `out` (at least the path's datagram_bytes). Respects pacing and congestion
   /// control.
   std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// After abort() from either side: both ends know, or the peer cannot be told. Nothing is left to send.
+  bool abort_settled() const;
   std::optional<StreamEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

@@ -38,7 +38,7 @@ Session::Impl::Impl(const SessionConfig& config_in, Instant now, UnixSeconds wal
 void Session::Impl::relay_up(std::size_t relay, Instant now) {
   relays.up(relay);
   ever_up = true;
-  if (dialer() && state == State::Meeting) start_handshake(relay, now);
+  if (dialer() && state == State::Meeting && !control) start_handshake(relay, now);
   relay_changed(now);
 }
 

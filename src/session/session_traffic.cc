@@ -148,6 +148,8 @@ std::optional<Session::RelayTransmit> Session::Impl::transmit_bulk(ByteSpan out,
 }
 
 void Session::Impl::read_stream() {
+  if (state == State::Closing && ((sender && sender->abort_settled()) || (receiver && receiver->abort_settled())))
+    finishing = true;
   for (;;) {
     std::optional<bulk::StreamEvent> event;
     if (sender) event = sender->poll_event();

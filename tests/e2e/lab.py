@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""./dev lab: the real binaries in network namespaces of their own. Everything made here is removed at exit. Needs root."""
+import atexit
+import os
+import subprocess
+import sys
+import time
+
+from support import Failure, World, expect, make_file, run_tests, sha256
+
+BINARY = sys.argv[1]
+PREFIX = f"dh{os.getpid()}"
+
+
+def ip(*args):
+    subprocess.run(["ip", *args], check=True, capture_output=True)
+
+
+class TwoHosts:
+    """Two namespaces on one wire, with no route to anywhere else."""
+
+    def __init__(self):
+        self.names = [f"{PREFIX}-{side}" for side in "ab"]
+        atexit.register(self.close)
+        for name in self.names:
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip("link", "add", f"{PREFIX}a", "netns", self.names[0], "type", "veth", "peer", "name", f"{PREFIX}b", "netns",
+           self.names[1])
+        for side, name in zip("ab", self.names):
+            ip("-n", name, "addr", "add", f"10.77.0.{1 if side == 'a' else 2}/24", "dev", f"{PREFIX}{side}")
+            ip("-n", name, "link", "set", f"{PREFIX}{side}", "up")
+
+    def prefix(self, side):
+        return ["ip", "netns", "exec", self.names["ab".index(side)]]
+
+    def close(self):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+
+def test_two_offline_machines_need_no_flag():
+    """No internet, no flag: listen hosts the relay itself, pipe on the other host needs only the token."""
+    with TwoHosts() as hosts, World(BINARY) as world:
+        source = world.path("source")
+        make_file(source, 50 << 20)
+        started = time.monotonic()
+        with open(world.path("received"), "wb") as stdout:
+            listener = world.start("listen", "--verbose", stdout=stdout, prefix=hosts.prefix("a"))
+        found, _ = listener.wait_line(r"(dh1\w[\w-]{40,})", 10)
+        seconds = time.monotonic() - started
+        expect(listener.has_line("this process hosts one"), listener.stderr())
+        expect(seconds < 4, f"the decision took {seconds:.1f} s")
+        with open(source, "rb") as stdin:
+            sender = world.start("pipe", found[1], stdin=stdin, prefix=hosts.prefix("b"))
+        sender.finish(30)
+        listener.finish(30)
+        expect(sha256(source) == sha256(world.path("received")), "bytes changed")
+        return f"token after {seconds:.1f} s"
+
+
+def test_token_of_an_own_relay_carries_everything():
+    """A relay on a third address, named to listen only."""
+    with TwoHosts() as hosts, World(BINARY) as world:
+        relay = world.start("relay", "--listen", "10.77.0.1:8443", "--stun", "off", prefix=hosts.prefix("a"))
+        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        source = world.path("source")
+        make_file(source, 20 << 20)
+        with open(world.path("received"), "wb") as stdout:
+            listener = world.start("listen", "--derp-server", found[1], stdout=stdout, prefix=hosts.prefix("a"))
+        token, _ = listener.wait_line(r"(dh1\w[\w-]{40,})", 10)
+        with open(source, "rb") as stdin:
+            world.start("pipe", token[1], stdin=stdin, prefix=hosts.prefix("b")).finish(30)
+        listener.finish(30)
+        expect(sha256(source) == sha256(world.path("received")), "bytes changed")
+
+
+def test_a_cut_wire_that_heals_loses_nothing():
+    """The relay is on a; b's wire goes down for 5 s in the middle of a transfer."""
+    with TwoHosts() as hosts, World(BINARY) as world:
+        relay = world.start("relay", "--listen", "10.77.0.1:8443", "--stun", "off", prefix=hosts.prefix("a"))
+        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        listener = None
+        with open(world.path("received"), "wb") as stdout:
+            listener = world.start("listen", "--derp-server", found[1], "--verbose", stdout=stdout, prefix=hosts.prefix("a"))
+        token, _ = listener.wait_line(r"(dh1\w[\w-]{40,})", 10)
+        sender = world.start("pipe", token[1], "--verbose", stdin=subprocess.PIPE, prefix=hosts.prefix("b"))
+        sender.wait_line("^claimed$", 10)
+        payload = os.urandom(4 << 20)
+        sender.child.stdin.write(payload[:2 << 20])
+        sender.child.stdin.flush()
+        ip("-n", hosts.names[1], "link", "set", f"{PREFIX}b", "down")
+        sender.child.stdin.write(payload[2 << 20:])
+        sender.child.stdin.close()
+        time.sleep(5)
+        ip("-n", hosts.names[1], "link", "set", f"{PREFIX}b", "up")
+        healed = time.monotonic()
+        sender.finish(60)
+        listener.finish(60)
+        with open(world.path("received"), "rb") as file:
+            expect(file.read() == payload, "bytes were lost or repeated")
+        return f"whole {time.monotonic() - healed:.1f} s after healing"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run_tests([value for name, value in list(globals().items()) if name.startswith("test_")]))
+    except Failure as failure:
+        sys.exit(str(failure))
