@@ -34,8 +34,8 @@ public:
   explicit NoiseCipher(const Secret<32>& key) : key_(key) {}
   bool has_key() const { return key_.has_value(); }
   /// Without a key both pass the bytes through.
-  Bytes seal(ByteView aad, ByteView plain);
-  std::optional<Bytes> open(ByteView aad, ByteView sealed);
+  Bytes encrypt(ByteView aad, ByteView plain);
+  std::optional<Bytes> decrypt(ByteView aad, ByteView sealed);
 
 private:
   std::optional<Secret<32>> key_;
