@@ -38,6 +38,14 @@ struct UsableFamilies {
   bool v6 = true;
 };
 
+/// What measuring one region gave.
+struct RegionLatency {
+  RegionId region = 0;
+  Duration latency{};
+  std::size_t node = 0;  // which node answered, index into the region's nodes
+  bool operator==(const RegionLatency&) const = default;
+};
+
 /// Every measurable region, three tries 100 ms apart. Ordered by region id, IPv4 before IPv6.
 std::vector<ProbeSet> make_full_plan(const DerpMap& map, UsableFamilies families);
 

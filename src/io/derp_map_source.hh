@@ -52,6 +52,9 @@ struct LoadedMap {
 /// Errors:    a sentence: what was tried, what happened.
 asio::awaitable<std::expected<LoadedMap, std::string>> load_derp_map(DerpMapOptions options);
 
+/// Whether a --derp-map value is a URL rather than a path.
+bool is_map_url(std::string_view source);
+
 /// $XDG_CACHE_HOME/derphole, else $HOME/.cache/derphole; empty when neither is set to an absolute path.
 std::string default_cache_dir();
 

@@ -23,7 +23,7 @@ struct RelayChoiceOptions {
 };
 
 struct RelayChoice {
-  std::vector<session::RelayRef> relays;  // one or two, best first; each accepted a connection unless noted
+  std::vector<session::RelayRef> relays;  // one or two, best first; each answered just now
   std::string note;                       // a sentence worth showing (stale map); usually empty
   bool udp_works = false;                 // a STUN answer came back
 };
@@ -44,8 +44,5 @@ struct RelayChoiceError {
 /// Up to two relays that can be reached, best first. Named servers keep the user's order; those of a map are
 /// ranked by measuring. Only checks that a TLS connection can be made; no login.
 asio::awaitable<std::expected<RelayChoice, RelayChoiceError>> choose_relays(RelayChoiceOptions options);
-
-/// How to dial a relay that a token, a URL or a map named.
-DialTarget dial_target(const session::RelayRef& relay);
 
 }  // namespace dh::io

@@ -7,18 +7,12 @@
 #include <vector>
 
 #include "base/time.hh"
-#include "derp/derp_map.hh"
+#include "derp/probe_plan.hh"
 #include "session/token.hh"
 
 namespace dh::session {
 
-/// What measuring one region gave.
-struct RegionLatency {
-  derp::RegionId region = 0;
-  Duration latency{};
-  std::size_t node = 0;  // which node answered, index into the region's nodes
-  bool operator==(const RegionLatency&) const = default;
-};
+using derp::RegionLatency;
 
 /// A node as a token can carry it. Empty where a token cannot say how to reach it safely: STUN only, another
 /// certificate name (without pin), an unverified certificate, both families off.
