@@ -24,7 +24,7 @@ LatencyProbe::LatencyProbe(const DerpMap& map, const LatencyProbeConfig& config,
   }
 }
 
-void LatencyProbe::open(Region& region, Instant now) {
+void LatencyProbe::start_region(Region& region, Instant now) {
   region.state = State::Open;
   region.started = now;
   region.closes = now + region.steps.back().probe.delay + kAnswerWait;
@@ -48,7 +48,7 @@ void LatencyProbe::advance(Instant now) {
   for (Region& region : regions_) {
     if (in_flight >= config_.max_parallel || next_start_ > now) return;
     if (region.state != State::Waiting) continue;
-    open(region, now);
+    start_region(region, now);
     ++in_flight;
   }
 }

@@ -85,7 +85,7 @@ private:
   };
 
   void advance(Instant now);
-  void open(Region& region, Instant now);
+  void start_region(Region& region, Instant now);
   bool is_pending(const Region& region, const Step& step) const;
   std::optional<Endpoint> target(const Region& region, const Step& step) const;
   std::optional<Instant> stop_at() const;
