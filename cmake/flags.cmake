@@ -6,15 +6,14 @@ target_compile_definitions(derphole_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOO
   BOOST_BEAST_USE_STD_STRING_VIEW)
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  # clang 14 hides std::expected of libstdc++ 12 behind this macro's older value.
-  target_compile_options(derphole_flags INTERFACE -Wno-macro-redefined -Wno-builtin-macro-redefined)
-  target_compile_definitions(derphole_flags INTERFACE __cpp_concepts=202002L)
-  # It also takes the first of two constrained destructors (P0848 came with clang 16), which for anything that
-  # owns memory is the deleted one. Fuzzers see a copy of the header with one unconstrained destructor.
+  # libstdc++ 12 hides std::expected behind a newer value of __cpp_concepts than clang 14 has, and rightly so: clang takes
+  # the first of two constrained destructors (P0848 came with clang 16), which for anything that owns memory is the deleted
+  # one. Fuzzers and clang-tidy see a copy of that one header with one unconstrained destructor and without the guard.
   execute_process(COMMAND ${CMAKE_CXX_COMPILER} -x c++ -std=c++20 -E -include expected /dev/null
     OUTPUT_VARIABLE preprocessed ERROR_QUIET)
   string(REGEX MATCH "\"([^\"\n]*/expected)\"" found "${preprocessed}")
   file(READ "${CMAKE_MATCH_1}" header)
+  string(REPLACE "&& __cpp_concepts >= 202002L" "" header "${header}")
   string(REPLACE "constexpr ~expected() = default;" "" header "${header}")
   string(REGEX REPLACE "(constexpr ~expected\\(\\))[^{]*{" "\\1 {" header "${header}")
   file(WRITE ${CMAKE_BINARY_DIR}/std/expected "${header}")
