@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,7 +73,6 @@ public:
   static constexpr Duration kPendingLifetime = 10s;
   static constexpr std::size_t kMaxOutgoing = 256;  // packets; one input makes only a few
 
-  GateConfig const& config() const { return config_; }
   ClaimGate(GateConfig config, Instant now, Rng& rng);
 
   /// Any datagram that is not for a session handed out: M1, and control packets of unfinished claims.
@@ -119,10 +119,14 @@ private:
   };
 
   bool on_m1(std::size_t relay, const PublicKey& from, ByteView packet, Instant now);
+  bool answer_m1(std::size_t relay, const PublicKey& from, const wire::HandshakeM1& m1, Instant now);
   bool on_control(ByteView packet, Instant now, UnixSeconds wall);
-  void on_claim(Pending& pending, ByteView message, Instant now, UnixSeconds wall);
+  bool on_claim(Pending& pending, ByteView message, Instant now, UnixSeconds wall);
   void refuse(Pending& pending, RejectReason reason, Instant now);
   bool make_room(const PublicKey& from);
+  bool evict(const std::function<bool(const Pending&)>& may_go);
+  bool is_full() const;
+  std::optional<RejectReason> judge(const Claim& claim, UnixSeconds wall) const;
   bool is_stale(const PublicKey& initiator_static, const HandshakeTime& time) const;
   std::optional<std::size_t> relay_index(std::string_view name) const;
   std::uint32_t fresh_index();

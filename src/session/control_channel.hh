@@ -3,7 +3,6 @@
 // Reliable, ordered, sealed small messages over datagrams that get lost: M3 and M4 of the handshake and all
 // control traffic after them. Spec: docs/protocol/control.md.
 
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -52,7 +51,8 @@ public:
   bool send(Bytes message, Instant now);
   /// True when the packet is authentic and new: the peer is alive and reached us this way.
   bool on_packet(ByteView packet, Instant now);
-  void on_timeout(Instant now);
+  /// Deadlines are kept in poll_packet; here for the shape all cores share.
+  void on_timeout(Instant) {}
   /// Send everything unacknowledged again now: the path has changed.
   void resend_now(Instant now);
 
@@ -77,12 +77,14 @@ private:
     std::optional<Instant> sent;  // last time
     std::optional<Instant> due;   // to be sent again
     unsigned transmissions = 0;
+    unsigned backoff = 0;       // doublings of the wait; a new acknowledgement of anything clears it
     bool acknowledged = false;  // selectively; leaves the queue with all before it
   };
 
   void on_acknowledgement(const wire::ControlBody& body, Instant now);
   void on_message(std::uint32_t seq, Bytes message, Instant now);
   void sample_rtt(Duration sample);
+  Duration wait_before_resend(const Outgoing& out) const;
   Outgoing* next_to_send(Instant now);
   std::uint64_t received_bits() const;
 
@@ -101,7 +103,6 @@ private:
   std::optional<Duration> smoothed_rtt_;
   Duration rtt_variation_{};
   Duration resend_after_ = kInitialResend;
-  unsigned backoff_ = 0;  // doublings since the last new acknowledgement
   ControlCounters counters_;
 };
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "base/rng.hh"
@@ -55,11 +56,11 @@ class Initiator {
 public:
   static constexpr Duration kFirstRetry = 250ms;  // then x1.5
   static constexpr Duration kMaxRetry = 2s;
-  static constexpr double kRetryJitter = 0.1;        // of the interval, added
-  static constexpr std::size_t kMaxAttempts = 4;     // remembered, for a late M2
-  static constexpr Duration kGoneRetry = 300ms;      // after "not here": it may be just arriving
-  static constexpr Duration kGoneRetryEvery = 1s;    // at most
-  static constexpr Duration kRefusedAfter = 2s;      // a good M2 within it wins over a bad one
+  static constexpr double kRetryJitter = 0.1;     // of the interval, added
+  static constexpr std::size_t kMaxAttempts = 4;  // remembered, for a late M2
+  static constexpr Duration kGoneRetry = 300ms;   // after "not here": it may be just arriving
+  static constexpr Duration kEarlyEvery = 1s;    // knocks a hint or a cookie brings forward: at most so often
+  static constexpr Duration kRefusedAfter = 2s;  // a good M2 within it wins over a bad one
   static constexpr Duration kCookieLifetime = 120s;  // the listener rotates its secret then
 
   Initiator(const InitiatorConfig& config, Instant now, UnixSeconds wall, Rng& rng);
@@ -90,8 +91,10 @@ private:
   };
 
   void knock(Instant now);
-  bool on_m2(ByteView packet, Instant now);
-  bool on_cookie(ByteView packet, Instant now);
+  void knock_early(Instant now, Duration after);
+  void end(InitiatorState state, InitiatorEvent event);
+  void on_m2(ByteView packet, Instant now);
+  void on_cookie(ByteView packet, Instant now);
   Attempt* find(std::uint32_t index);
 
   InitiatorConfig config_;

@@ -12,7 +12,7 @@ namespace dh::session {
 
 /// A leaky bucket: `burst` at once, then one every `every`.
 struct Bucket {
-  Instant level{};  // when it would be empty
+  Instant empty_at = Instant::min();
   bool take(Instant now, Duration every, unsigned burst);
 };
 
