@@ -12,7 +12,7 @@ PURITY = [
     (r"_clock::now|clock_gettime|gettimeofday|\btime\(nullptr\)", "take an Instant (or UnixSeconds) argument"),
     (r"random_device|[^a-z_]s?rand\(|mt19937", "take an Rng& (base/rng.hh)"),
     (r"std::thread|std::mutex|std::async", "cores are single-threaded values"),
-    (r"std::[io]?fstream|\bfopen\(|::open\(|::socket\(|std::filesystem", "files and sockets belong to src/io"),
+    (r"std::[io]?fstream|\bfopen\(|(?<!\w)::open\(|(?<!\w)::socket\(|std::filesystem", "files and sockets belong to src/io"),
     (r"std::cout|std::cerr|\bprintf\(", "return a value or an event"),
     (r"getenv\(", "read the environment in apps/"),
 ]
