@@ -1,9 +1,10 @@
 #pragma once
 
 // From a relay's name to an open byte stream: DNS, IPv4/IPv6 racing, HTTP proxy, TLS with verification or
-// pin. Spec: docs/protocol/derp.md "Dialing" (facts: RFC 8305 for the race, RFC 9110 §9.3.6 for CONNECT).
+// pin. Spec: docs/protocol/derp-dialing.md.
 
 #include <chrono>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,7 +44,8 @@ struct DialTarget {
   bool insecure_for_tests = false;   // no verification (DERP map InsecureForTests)
 };
 
-/// Proxy for a target from HTTPS_PROXY/HTTP_PROXY/NO_PROXY as the environment had them; parsed once in apps/.
+/// The proxy of the environment: HTTPS_PROXY and NO_PROXY, or lower case. Relays are https, so HTTP_PROXY is
+/// not asked. Used for every target but loopback ones.
 struct ProxyConfig {
   std::string https_proxy;  // http[s]://[user:password@]host[:port]; empty: none
   std::string no_proxy;     // comma-separated hosts, .suffixes, CIDRs, or *
@@ -54,6 +56,7 @@ struct DialOptions {
   ProxyConfig proxy;
   Duration timeout = 10s;  // DNS + TCP + TLS together
   bool prefer_ipv6 = false;
+  std::string extra_roots_pem;  // certificate authorities trusted beside the system's
 };
 
 struct DialedStream {
