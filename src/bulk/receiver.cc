@@ -9,7 +9,7 @@
 namespace dh::bulk {
 
 using wire::BulkHeader;
-using wire::FrameReader;
+using wire::BulkFrameReader;
 using wire::FrameType;
 using wire::FrameWriter;
 
@@ -172,7 +172,7 @@ bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now) {
 }
 
 void Receiver::Impl::on_frames(ReceiverPath& path, ByteView plain, const BulkHeader& header, Instant now) {
-  FrameReader frames(plain);
+  BulkFrameReader frames(plain);
   bool eliciting = false;
   bool arrived = true;  // false: pretend the packet was lost
   while (const auto type = frames.next()) {

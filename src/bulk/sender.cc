@@ -9,7 +9,7 @@
 namespace dh::bulk {
 
 using wire::BulkHeader;
-using wire::FrameReader;
+using wire::BulkFrameReader;
 using wire::FrameType;
 using wire::FrameWriter;
 
@@ -179,7 +179,7 @@ bool Sender::on_datagram(PathId id, ByteSpan datagram, Instant now) {
 }
 
 void Sender::Impl::on_frames(SenderPath& path, ByteView plain, const BulkHeader& header, Instant now) {
-  FrameReader frames(plain);
+  BulkFrameReader frames(plain);
   bool eliciting = false;
   while (const auto type = frames.next()) {
     switch (*type) {

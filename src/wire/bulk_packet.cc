@@ -144,7 +144,7 @@ void FrameWriter::padding(std::size_t size) {
   std::fill(at, at + size, std::byte{0});
 }
 
-std::optional<FrameType> FrameReader::next() {
+std::optional<FrameType> BulkFrameReader::next() {
   if (error_ || reader_.remaining() == 0) return std::nullopt;
   const auto type = static_cast<FrameType>(reader_.u8());
   switch (type) {
@@ -179,7 +179,7 @@ std::optional<FrameType> FrameReader::next() {
   return type;
 }
 
-void FrameReader::read_ack() {
+void BulkFrameReader::read_ack() {
   ack_.path = reader_.u8();
   std::uint64_t last = static_cast<std::uint64_t>(reader_.u16()) << 32;
   last |= reader_.u32();
@@ -210,7 +210,7 @@ void FrameReader::read_ack() {
   ack_.range_count = count;
 }
 
-void FrameReader::read_data() {
+void BulkFrameReader::read_data() {
   data_.offset = reader_.u64();
   data_.bytes = reader_.rest();
   if (!reader_.ok()) return;
@@ -218,7 +218,7 @@ void FrameReader::read_data() {
     error_ = WireError::BadValue;
 }
 
-void FrameReader::read_abort() {
+void BulkFrameReader::read_abort() {
   abort_.code = reader_.u16();
   const std::size_t length = reader_.u8();
   abort_.reason = as_text(reader_.bytes(length));

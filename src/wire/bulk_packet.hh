@@ -146,9 +146,9 @@ private:
 };
 
 /// One frame at a time out of the plain text of a packet.
-class FrameReader {
+class BulkFrameReader {
 public:
-  explicit FrameReader(ByteView plain) : reader_(plain) {}
+  explicit BulkFrameReader(ByteView plain) : reader_(plain) {}
 
   /// The type of the next frame, now parsed; empty at the end and after an error.
   std::optional<FrameType> next();
