@@ -73,8 +73,8 @@ void PacketSealer::on_acked(std::uint64_t number) {
 PacketOpener::PacketOpener(const StreamConfig& config, Direction direction, PathId path)
     : chain_(config, direction, path), current_(chain_.next()), next_(chain_.next()) {}
 
-PacketOpener::Result PacketOpener::open(const wire::BulkHeader& header, ByteSpan datagram,
-                                        Duration old_key_life, Instant now, ByteSpan& plain) {
+PacketOpener::Result PacketOpener::unseal(const wire::BulkHeader& header, ByteSpan datagram,
+                                          Duration old_key_life, Instant now, ByteSpan& plain) {
   constexpr std::size_t kHeader = wire::BulkHeader::kSize;
   if (datagram.size() < kHeader + Aead::kTagSize) return Result::Forged;
   const std::uint64_t number = header.packet_number;

@@ -77,8 +77,8 @@ public:
   PacketOpener(const StreamConfig& config, Direction direction, PathId path);
 
   /// Opens in place. `plain` is set when Opened. `old_key_life`: how long a replaced key is kept.
-  Result open(const wire::BulkHeader& header, ByteSpan datagram, Duration old_key_life, Instant now,
-              ByteSpan& plain);
+  Result unseal(const wire::BulkHeader& header, ByteSpan datagram, Duration old_key_life, Instant now,
+                ByteSpan& plain);
   std::uint64_t updates() const { return epoch_number_; }
 
 private:

@@ -151,7 +151,7 @@ bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now) {
   if (path == nullptr) return false;
   ByteSpan plain;
   const Duration old_key_life = kOldKeyPtos * path->channel.rtt.pto();
-  switch (path->channel.opener.open(*header, datagram, old_key_life, now, plain)) {
+  switch (path->channel.opener.unseal(*header, datagram, old_key_life, now, plain)) {
     case PacketOpener::Result::Opened:
       break;
     case PacketOpener::Result::Forged:

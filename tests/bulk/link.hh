@@ -239,7 +239,7 @@ private:
   bool advance(Instant end) {
     std::optional<Instant> next = earlier(sender.next_timeout(), receiver.next_timeout());
     if (!wire.empty()) next = earlier(next, wire.top().at);
-    next = earlier(next, confirm_at);
+    if (receiver.readable().empty()) next = earlier(next, confirm_at);
     if (read_bytes_per_second > 0 && !receiver.readable().empty()) next = earlier(next, now + 5ms);
     if (!next) return false;
     if (*next <= now) {

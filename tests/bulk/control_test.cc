@@ -1,0 +1,471 @@
+// Round trips, losses, rates, windows, pacing and keys, each alone.
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "base/rng.hh"
+#include "bulk/cubic.hh"
+#include "bulk/keys.hh"
+#include "bulk/limits.hh"
+#include "bulk/loss_detector.hh"
+#include "bulk/pacer.hh"
+#include "bulk/relay_window.hh"
+
+namespace dh::bulk {
+namespace {
+
+TEST(RttEstimator, FollowsRfc9002) {
+  RttEstimator rtt(100ms);
+  EXPECT_EQ(rtt.pto(), 100ms + 200ms + kMaxAckDelay);
+  rtt.update(40ms, 0ms);
+  EXPECT_EQ(rtt.smoothed(), Duration(40ms));
+  EXPECT_EQ(rtt.variation(), Duration(20ms));
+  rtt.update(60ms, 5ms);  // 55 ms after the peer's delay
+  EXPECT_EQ(rtt.min(), Duration(40ms));
+  EXPECT_EQ(rtt.variation(), Duration(18'750us));
+  EXPECT_EQ(rtt.smoothed(), Duration(41'875us));
+  rtt.update(41ms, 5ms);  // would fall below the minimum: taken as it is
+  EXPECT_EQ(rtt.smoothed(), (7 * Duration(41'875us) + Duration(41ms)) / 8);
+}
+
+TEST(RttEstimator, BacksOffToOneSecondOnly) {
+  RttEstimator rtt(50ms);
+  EXPECT_EQ(rtt.pto_after(0), rtt.pto());
+  EXPECT_EQ(rtt.pto_after(1), 2 * rtt.pto());
+  EXPECT_EQ(rtt.pto_after(10), Duration(kMaxPtoBackoff));
+  EXPECT_EQ(rtt.pto_after(4'000'000'000u), Duration(kMaxPtoBackoff));
+}
+
+struct Losses {
+  SentPackets packets;
+  LossDetector detector;
+  RttEstimator rtt{80ms};
+  std::vector<std::uint64_t> lost;
+
+  void send(int count, Instant at) {
+    for (int i = 0; i < count; ++i) {
+      SentPacket& packet = packets.push();
+      packet.state = PacketState::Outstanding;
+      packet.sent_at = at;
+    }
+  }
+  void detect(std::uint64_t largest, Instant now, bool is_fast = false) {
+    packets[largest].state = PacketState::Acked;
+    detector.detect(packets, largest, rtt, is_fast, now,
+                    [this](std::uint64_t number, const SentPacket&) { lost.push_back(number); });
+  }
+};
+
+TEST(LossDetector, CountsThreePacketsThenWaitsNineEighthsOfTheRtt) {
+  Losses l;
+  l.rtt.update(80ms, 0ms);
+  const Instant start(1s);
+  l.send(5, start);
+  l.detect(4, start + 80ms);
+  EXPECT_EQ(l.lost, (std::vector<std::uint64_t>{0, 1}));
+  EXPECT_EQ(l.detector.next_check(), start + 90ms);
+  l.detect(4, start + 90ms - 1ns);
+  EXPECT_EQ(l.lost.size(), 2u);
+  l.detect(4, start + 90ms);
+  EXPECT_EQ(l.lost.size(), 4u);
+  EXPECT_FALSE(l.detector.next_check());
+}
+
+TEST(LossDetector, OnAFastPathACountAloneIsNotEnough) {
+  Losses l;
+  l.rtt.update(16ms, 0ms);
+  const Instant start(1s);
+  l.send(10, start);
+  l.detect(9, start + 1ms, true);
+  EXPECT_TRUE(l.lost.empty());
+  EXPECT_EQ(l.detector.next_check(), start + 2ms);
+  l.detect(9, start + 2ms, true);
+  EXPECT_EQ(l.lost.size(), 7u);
+}
+
+TEST(LossDetector, WidensWhatCondemnedAPacketThatWasAlive) {
+  LossDetector detector;
+  RttEstimator rtt(80ms);
+  detector.on_spurious(10, 30, 100);
+  EXPECT_EQ(detector.packet_threshold(), 21u);
+  detector.on_spurious(10, 500, 100);
+  EXPECT_EQ(detector.packet_threshold(), 50u);  // half a window at most
+  EXPECT_EQ(detector.time_threshold(rtt), Duration(90ms));
+  detector.on_spurious(10, 11, 100);  // time was too short
+  EXPECT_EQ(detector.time_threshold(rtt), Duration(100ms));
+  for (int i = 0; i < 10; ++i) detector.on_spurious(10, 11, 100);
+  EXPECT_EQ(detector.time_threshold(rtt), Duration(160ms));  // two rtts at most
+}
+
+TEST(RateSampler, MeasuresTheSlowerOfSendingAndAcking) {
+  RateSampler sampler;
+  std::vector<SentPacket> sent(10);
+  Instant now(1s);
+  std::uint64_t in_flight = 0;
+  for (auto& packet : sent) {  // 1000 bytes each millisecond
+    packet.wire_bytes = 1000;
+    packet.sent_at = now;
+    sampler.on_sent(packet, in_flight, now);
+    in_flight += 1000;
+    now += 1ms;
+  }
+  now = Instant(1s) + 20ms;
+  sampler.on_acked(sent[0], now);
+  auto sample = sampler.take(20ms, now);
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->delivered, 1000u);
+  EXPECT_EQ(sample->interval, Duration(20ms));
+  // Acks for all the others in one batch: one sample, from the newest of them.
+  now += 9ms;
+  for (std::size_t i = 1; i < 10; ++i) sampler.on_acked(sent[i], now);
+  sample = sampler.take(20ms, now);
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->delivered, 10'000u);
+  EXPECT_EQ(sample->interval, Duration(29ms));
+  EXPECT_EQ(sample->in_flight, 10'000u);
+  EXPECT_FALSE(sampler.take(20ms, now));  // nothing new
+}
+
+TEST(RateSampler, DropsSamplesShorterThanTheMinimumRtt) {
+  RateSampler sampler;
+  SentPacket packet;
+  packet.wire_bytes = 1000;
+  packet.sent_at = Instant(1s);
+  sampler.on_sent(packet, 0, packet.sent_at);
+  sampler.on_acked(packet, Instant(1s) + 5ms);
+  EXPECT_FALSE(sampler.take(10ms, Instant(1s) + 5ms));
+}
+
+TEST(RateSampler, MarksPacketsSentWhileThereWasTooLittleToSend) {
+  RateSampler sampler;
+  SentPacket first, second;
+  first.wire_bytes = second.wire_bytes = 1000;
+  first.sent_at = Instant(1s);
+  sampler.on_sent(first, 0, first.sent_at);
+  sampler.on_app_limited(1000);
+  second.sent_at = Instant(1s) + 1ms;
+  sampler.on_sent(second, 1000, second.sent_at);
+  EXPECT_FALSE(first.app_limited);
+  EXPECT_TRUE(second.app_limited);
+  sampler.on_acked(first, Instant(1s) + 10ms);
+  sampler.take(1ms, Instant(1s) + 10ms);
+  EXPECT_TRUE(sampler.is_app_limited());
+  sampler.on_acked(second, Instant(1s) + 11ms);
+  EXPECT_TRUE(sampler.take(1ms, Instant(1s) + 11ms)->app_limited);
+  EXPECT_FALSE(sampler.is_app_limited());  // delivered past the mark
+}
+
+TEST(RateSampler, CountsBytesLostInTheInterval) {
+  RateSampler sampler;
+  SentPacket a, b;
+  a.wire_bytes = b.wire_bytes = 1000;
+  a.sent_at = b.sent_at = Instant(1s);
+  sampler.on_sent(a, 0, a.sent_at);
+  sampler.on_sent(b, 1000, b.sent_at);
+  sampler.on_lost(a);
+  sampler.on_acked(b, Instant(1s) + 10ms);
+  EXPECT_EQ(sampler.take(1ms, Instant(1s) + 10ms)->lost, 1000u);
+}
+
+AckBatch batch(Instant now, std::uint64_t bytes, Duration rtt) {
+  AckBatch b;
+  b.now = now;
+  b.acked_bytes = bytes;
+  b.smoothed_rtt = b.min_rtt = rtt;
+  b.rtt_sample = rtt;
+  b.window_limited = true;
+  return b;
+}
+LossBatch loss(Instant now, Instant sent_at, std::uint64_t packets = 1) {
+  LossBatch b;
+  b.now = now;
+  b.newest_sent_at = sent_at;
+  b.lost_packets = packets;
+  b.lost_bytes = packets * 1000;
+  return b;
+}
+
+TEST(Cubic, DoublesInSlowStartAndCutsToSevenTenthsOncePerEvent) {
+  Cubic cubic({.datagram_bytes = 1000, .initial_packets = 32, .initial_rtt = 50ms});
+  EXPECT_EQ(cubic.window_bytes(), 32'000u);
+  EXPECT_NEAR(cubic.pacing_rate(), 2 * 32'000 / 0.05, 1);
+  cubic.on_ack_batch(batch(Instant(1s), 32'000, 50ms));
+  EXPECT_EQ(cubic.window_bytes(), 64'000u);
+  AckBatch idle = batch(Instant(1s), 32'000, 50ms);
+  idle.window_limited = false;
+  cubic.on_ack_batch(idle);
+  EXPECT_EQ(cubic.window_bytes(), 64'000u);  // not used: not grown
+  cubic.on_lost(loss(Instant(2s), Instant(1900ms)));
+  EXPECT_EQ(cubic.window_bytes(), 44'800u);
+  EXPECT_FALSE(cubic.in_slow_start());
+  cubic.on_lost(loss(Instant(2s) + 10ms, Instant(1950ms)));
+  EXPECT_EQ(cubic.window_bytes(), 44'800u);  // the same event
+  cubic.on_lost(loss(Instant(3s), Instant(2500ms)));
+  EXPECT_NEAR(static_cast<double>(cubic.window_bytes()), 31'360, 1);
+}
+
+TEST(Cubic, FollowsTheCubicOfRfc9438) {
+  Cubic cubic({.datagram_bytes = 1000, .initial_packets = 1000, .initial_rtt = 200ms});
+  const Duration rtt = 200ms;
+  cubic.on_lost(loss(Instant(1s), Instant(900ms)));
+  ASSERT_EQ(cubic.window_bytes(), 700'000u);
+  // W(t) = 0.4 (t - K)^3 + 1000 segments, K = cbrt(300 / 0.4); far above what Reno reaches here.
+  const double k = std::cbrt(300 / 0.4);
+  for (int i = 0; i <= 60; ++i) {
+    const Instant now = Instant(1s) + i * rtt;
+    cubic.on_ack_batch(batch(now, cubic.window_bytes(), rtt));
+    const double t = to_seconds(i * rtt) + 0.2 - k;
+    const double expected = 0.4 * t * t * t + 1000;
+    EXPECT_NEAR(static_cast<double>(cubic.window_bytes()) / 1000, expected, 0.03 * expected) << i;
+  }
+  EXPECT_GT(cubic.window_bytes(), 1'000'000u);  // past the plateau
+}
+
+TEST(Cubic, IsNeverSlowerThanReno) {
+  Cubic cubic({.datagram_bytes = 1000, .initial_packets = 20, .initial_rtt = 10ms});
+  cubic.on_lost(loss(Instant(1s), Instant(900ms)));
+  for (int i = 0; i < 100; ++i) cubic.on_ack_batch(batch(Instant(1s) + i * 10ms, cubic.window_bytes(), 10ms));
+  // One second is nothing for the cubic (K = 2.5 s), but 100 rounds of Reno.
+  EXPECT_GT(cubic.window_bytes(), 14'000u + 50 * 529u);
+}
+
+TEST(Cubic, LeavesRoomForLatecomersWhenItsMaximumFalls) {
+  const ControllerConfig config{.datagram_bytes = 1000, .initial_packets = 100, .initial_rtt = 500ms};
+  Cubic cubic(config);
+  cubic.on_lost(loss(Instant(1s), Instant(900ms)));   // maximum 100
+  cubic.on_lost(loss(Instant(2s), Instant(1900ms)));  // at 70: the maximum becomes 70 x 0.85
+  EXPECT_EQ(cubic.window_bytes(), 49'000u);
+  const double k = std::cbrt((59.5 - 49) / 0.4);
+  Instant now(2s);
+  while (to_seconds(now - Instant(2s)) < k) {
+    cubic.on_ack_batch(batch(now, cubic.window_bytes(), 500ms));
+    now += 500ms;
+  }
+  EXPECT_NEAR(static_cast<double>(cubic.window_bytes()), 59'500, 1'500);
+}
+
+TEST(Cubic, TakesBackACutWhenEveryLossWasFalse) {
+  Cubic cubic({.datagram_bytes = 1000, .initial_packets = 100, .initial_rtt = 50ms});
+  cubic.on_lost(loss(Instant(1s), Instant(900ms), 2));
+  EXPECT_EQ(cubic.window_bytes(), 70'000u);
+  cubic.on_spurious(Instant(900ms), Instant(1100ms));
+  EXPECT_EQ(cubic.window_bytes(), 70'000u);
+  cubic.on_spurious(Instant(900ms), Instant(1100ms));
+  EXPECT_EQ(cubic.window_bytes(), 100'000u);
+}
+
+TEST(Cubic, NeverFallsBelowTwoPackets) {
+  Cubic cubic({.datagram_bytes = 1000, .initial_packets = 10, .initial_rtt = 50ms});
+  for (int i = 1; i < 50; ++i) cubic.on_lost(loss(Instant(i * 1s), Instant(i * 1s) - 1ms));
+  EXPECT_EQ(cubic.window_bytes(), 2'000u);
+}
+
+TEST(HyStart, LeavesSlowStartWhenTheRttGrows) {
+  HyStart hystart;
+  std::uint64_t number = 0;
+  const auto round = [&](Duration rtt) {
+    for (int i = 0; i < 10; ++i) hystart.on_ack(rtt, number + static_cast<std::uint64_t>(i), number + 10);
+    number += 10;
+  };
+  round(40ms);
+  round(40ms);
+  round(44ms);  // below 40 ms + 40/8 ms
+  EXPECT_EQ(hystart.state(), HyStart::State::SlowStart);
+  round(50ms);
+  EXPECT_EQ(hystart.state(), HyStart::State::Conservative);
+  EXPECT_EQ(hystart.growth(1000), 250u);
+  for (int i = 0; i < 6; ++i) round(50ms);
+  EXPECT_EQ(hystart.state(), HyStart::State::Done);
+}
+
+TEST(HyStart, ReturnsWhenTheRiseWasAFluke) {
+  HyStart hystart;
+  std::uint64_t number = 0;
+  const auto round = [&](Duration rtt) {
+    for (int i = 0; i < 10; ++i) hystart.on_ack(rtt, number + static_cast<std::uint64_t>(i), number + 10);
+    number += 10;
+  };
+  round(40ms);
+  round(40ms);
+  round(60ms);
+  EXPECT_EQ(hystart.state(), HyStart::State::Conservative);
+  round(41ms);
+  EXPECT_EQ(hystart.state(), HyStart::State::SlowStart);
+}
+
+TEST(RelayWindow, CreepsUpWhileCalmAndFallsBackWithTheFirstLoss) {
+  RelayWindow window;
+  std::uint64_t number = 0;
+  for (; number < 1000; ++number) window.on_ack(number, number + 1);
+  EXPECT_EQ(window.packets(), kRelayMaxWindowPackets);
+  window.on_loss();
+  EXPECT_EQ(window.packets(), kRelayWindowPackets);
+}
+
+TEST(Pacer, KeepsTheRateByAbsoluteDeadlines) {
+  Pacer pacer;
+  Instant now(1s);
+  std::uint64_t sent = 0;
+  while (now < Instant(2s)) {  // 10 MB/s, timers half a millisecond late
+    while (pacer.may_send(now)) {
+      pacer.on_sent(1000, 10e6, 20ms, now);
+      sent += 1000;
+    }
+    now = std::max(pacer.wake_at(), now) + 500us;
+  }
+  EXPECT_NEAR(static_cast<double>(sent), 10e6, 0.15e6);
+}
+
+TEST(Pacer, MakesUpForAStallButNotAtOnceAndNotForEver) {
+  Pacer pacer;
+  Instant now(1s);
+  pacer.on_sent(1000, 10e6, 20ms, now);
+  now += 100ms;  // off the processor; the credit is 10 ms
+  std::uint64_t at_once = 0, sent = 0;
+  while (pacer.may_send(now)) {
+    pacer.on_sent(1000, 10e6, 20ms, now);
+    at_once += 1000;
+  }
+  EXPECT_LE(at_once, 12'000u);  // a quantum's time at four times the rate
+  const Instant end = now + 10ms;
+  for (; now < end; now += 100us) {
+    while (pacer.may_send(now)) {
+      pacer.on_sent(1000, 10e6, 20ms, now);
+      sent += 1000;
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(at_once + sent), 10e6 * 0.020, 5000);  // 10 ms missed and 10 ms passed
+}
+
+TEST(Pacer, WithoutARateNeverWaits) {
+  Pacer pacer;
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(pacer.may_send(Instant(1s)));
+    pacer.on_sent(60'000, 0, 20ms, Instant(1s));
+  }
+}
+
+struct Ends {
+  StreamConfig config;
+  PacketSealer sealer;
+  PacketOpener opener;
+  Instant now{1s};
+
+  explicit Ends(StreamConfig given)
+      : config(given),
+        sealer(config, Direction::ToReceiver, 7, 1200),
+        opener(config, Direction::ToReceiver, 7) {}
+  static StreamConfig updating_every(std::uint64_t packets) {
+    StreamConfig config;
+    config.key_update_packets = packets;
+    return config;
+  }
+  Bytes seal() {
+    Bytes datagram(64);
+    fill(datagram);
+    datagram.resize(sealer.seal(datagram, 20, false, false));
+    return datagram;
+  }
+  PacketOpener::Result unseal(Bytes datagram) {
+    const auto header = wire::BulkHeader::parse(datagram);
+    ByteSpan plain;
+    return opener.unseal(*header, datagram, 300ms, now, plain);
+  }
+  static void fill(Bytes& datagram) { std::fill(datagram.begin(), datagram.end(), std::byte{1}); }
+};
+
+TEST(Keys, SealTheseGoldenBytes) {
+  StreamConfig config;
+  for (std::size_t i = 0; i < 64; ++i) config.secret.expose_mutable()[i] = static_cast<std::byte>(i);
+  config.peer_connection_id = 0xa1b2c3d4;
+  PacketSealer sealer(config, Direction::ToReceiver, 2, 1200);
+  Bytes datagram(wire::BulkHeader::kSize + 1 + Aead::kTagSize);  // one PING
+  datagram[wire::BulkHeader::kSize] = std::byte{1};
+  EXPECT_EQ(datagram.size(), sealer.seal(datagram, 1, true, false));
+  EXPECT_EQ(to_hex(datagram), "8402a1b2c3d4000000000000cdabadf2646640e7c2f9ae92a091272dfe");
+  datagram[wire::BulkHeader::kSize] = std::byte{1};
+  sealer.seal(datagram, 1, false, true);
+  EXPECT_EQ(to_hex(datagram), "8202a1b2c3d40000000000014f5b4ec4fa2a59b0a9131dc8adabb5b298");
+}
+
+TEST(Keys, DifferByPathAndDirection) {
+  const StreamConfig config;
+  const auto opens = [&](Direction direction, PathId path) {
+    Ends ends(config);
+    Bytes datagram = ends.seal();
+    PacketOpener opener(config, direction, path);
+    ByteSpan plain;
+    return opener.unseal(*wire::BulkHeader::parse(datagram), datagram, 300ms, ends.now, plain) ==
+           PacketOpener::Result::Opened;
+  };
+  EXPECT_TRUE(opens(Direction::ToReceiver, 7));
+  EXPECT_FALSE(opens(Direction::ToSender, 7));
+  EXPECT_FALSE(opens(Direction::ToReceiver, 8));
+}
+
+TEST(Keys, TheHeaderIsSealedToo) {
+  for (std::size_t at = 0; at < wire::BulkHeader::kSize; ++at) {
+    Ends ends{StreamConfig{}};
+    Bytes datagram = ends.seal();
+    datagram[at] ^= std::byte{at == 0 ? std::uint8_t{4} : std::uint8_t{1}};
+    EXPECT_EQ(ends.unseal(datagram), PacketOpener::Result::Forged) << at;
+  }
+}
+
+TEST(Keys, AReplayIsRefusedAndAForgeryDoesNotMoveTheWindow) {
+  Ends ends{StreamConfig{}};
+  const Bytes first = ends.seal();
+  Bytes forged = first;
+  store_be32(forged.data() + 8, 0x7fffffff);
+  EXPECT_EQ(ends.unseal(forged), PacketOpener::Result::Forged);
+  EXPECT_EQ(ends.unseal(first), PacketOpener::Result::Opened);
+  EXPECT_EQ(ends.unseal(first), PacketOpener::Result::Repeated);
+}
+
+TEST(Keys, UpdateOnlyAfterTheFormerUpdateWasConfirmed) {
+  Ends ends(Ends::updating_every(10));
+  for (int i = 0; i < 30; ++i) ends.seal();
+  EXPECT_EQ(ends.sealer.updates(), 0u);  // nothing acked yet
+  ends.sealer.on_acked(3);
+  ends.seal();
+  EXPECT_EQ(ends.sealer.updates(), 1u);
+  EXPECT_TRUE(ends.sealer.wants_confirmation());
+  for (int i = 0; i < 30; ++i) ends.seal();
+  ends.sealer.on_acked(29);  // sealed with the old key: proves nothing
+  ends.seal();
+  EXPECT_EQ(ends.sealer.updates(), 1u);
+  ends.sealer.on_acked(31);
+  ends.seal();
+  EXPECT_EQ(ends.sealer.updates(), 2u);
+}
+
+TEST(Keys, LatePacketsOfTheOldKeyOpenForAWhile) {
+  Ends ends(Ends::updating_every(4));
+  std::vector<Bytes> old;
+  for (int i = 0; i < 4; ++i) old.push_back(ends.seal());
+  EXPECT_EQ(ends.unseal(old[0]), PacketOpener::Result::Opened);
+  ends.sealer.on_acked(0);
+  const Bytes first_new = ends.seal(), second_new = ends.seal();
+  EXPECT_EQ(ends.unseal(second_new), PacketOpener::Result::Opened);
+  EXPECT_EQ(ends.opener.updates(), 1u);
+  EXPECT_EQ(ends.unseal(first_new), PacketOpener::Result::Opened);  // the new key, older number
+  EXPECT_EQ(ends.unseal(old[1]), PacketOpener::Result::Opened);
+  ends.now += 300ms - 1ns;
+  EXPECT_EQ(ends.unseal(old[2]), PacketOpener::Result::Opened);
+  ends.now += 1ns;
+  EXPECT_EQ(ends.unseal(old[3]), PacketOpener::Result::TooOld);
+}
+
+TEST(Keys, AForgedPhaseBitDoesNotAdvanceTheKey) {
+  Ends ends{StreamConfig{}};
+  Bytes datagram = ends.seal();
+  Bytes forged = datagram;
+  forged[0] ^= std::byte{8};
+  EXPECT_EQ(ends.unseal(forged), PacketOpener::Result::Forged);
+  EXPECT_EQ(ends.opener.updates(), 0u);
+  EXPECT_EQ(ends.unseal(datagram), PacketOpener::Result::Opened);
+}
+
+}  // namespace
+}  // namespace dh::bulk
