@@ -9,10 +9,10 @@
 namespace dh::derp {
 namespace {
 
-using wire::FrameType;
+using wire::derp::FrameType;
 
 // "HTTP/" read as a frame header: what an upgrade that was refused, or a proxy's page, begins with.
-constexpr wire::FrameHeader kHttpAnswer{static_cast<FrameType>('H'), 0x5454502f};
+constexpr wire::derp::FrameHeader kHttpAnswer{static_cast<FrameType>('H'), 0x5454502f};
 constexpr int kMaxUnansweredPings = 2;
 
 }  // namespace
@@ -77,13 +77,13 @@ void ClientCore::on_timeout(Instant now) {
 
 SendResult ClientCore::send_packet(const PublicKey& to, ByteView packet, Instant now) {
   if (!can_send()) return SendResult::Dead;
-  if (packet.size() > wire::kMaxPacketSize) return SendResult::TooLong;
-  const std::size_t frame_size = wire::kFrameHeaderSize + wire::kDerpKeySize + packet.size();
+  if (packet.size() > wire::derp::kMaxPacketSize) return SendResult::TooLong;
+  const std::size_t frame_size = wire::derp::kFrameHeaderSize + wire::derp::kDerpKeySize + packet.size();
   if (bucket_ && !bucket_->take(frame_size, now)) {
     ++counters_.rate_limited;
     return SendResult::RateLimited;
   }
-  write(wire::SendPacketFrame{to, packet});
+  write(wire::derp::SendPacketFrame{to, packet});
   ++counters_.packets_sent;
   counters_.bytes_sent += packet.size();
   return SendResult::Queued;
@@ -92,7 +92,7 @@ SendResult ClientCore::send_packet(const PublicKey& to, ByteView packet, Instant
 void ClientCore::note_preferred(bool home) {
   if (home == config_.home) return;
   config_.home = home;
-  if (can_send()) write(wire::NotePreferredFrame{home});
+  if (can_send()) write(wire::derp::NotePreferredFrame{home});
 }
 
 std::optional<ClientEvent> ClientCore::poll_event() {
@@ -107,8 +107,8 @@ std::optional<ClientEvent> ClientCore::poll_event() {
     }
     const auto frame = reader_.next();
     if (!frame) break;
-    if (auto event = on_frame(*frame)) return event;
     any_frame_ = true;
+    if (auto event = on_frame(*frame)) return event;
   }
   if (eof_ && state_ != ClientState::Dead)
     die(state_ == ClientState::Established ? ClientError::Eof : ClientError::Rejected);
@@ -152,7 +152,7 @@ void ClientCore::log_in(const PublicKey& server_key) {
   CHECK(state_ == ClientState::AwaitServerKey);
   server_key_ = server_key;
   ClientLogin login;
-  login.version = wire::kDerpVersion;
+  login.version = wire::derp::kDerpVersion;
   login.can_ack_pings = true;
   login.app_name = config_.app_name;
   const std::size_t before = out_.size();
@@ -160,7 +160,7 @@ void ClientCore::log_in(const PublicKey& server_key) {
   if (!append_client_info(out_, login, config_.key, server_key, rng_)) return die(ClientError::NotDerp);
   out_total_ += out_.size() - before;
   state_ = ClientState::AwaitServerInfo;
-  if (config_.home) write(wire::NotePreferredFrame{true});
+  if (config_.home) write(wire::derp::NotePreferredFrame{true});
 }
 
 void ClientCore::die(ClientError error) {
@@ -179,7 +179,7 @@ void ClientCore::send_ping() {
   ping.sent_at = now_;
   own_pings_[0] = ping;
   ++unanswered_pings_;
-  write(wire::PingFrame{ping.data});
+  write(wire::derp::PingFrame{ping.data});
   timers_[kPing] = now_ + config_.ping_interval;
 }
 
@@ -190,7 +190,7 @@ void ClientCore::heard(Instant now) {
   unanswered_pings_ = 0;
 }
 
-std::optional<ClientEvent> ClientCore::on_frame(const wire::FrameReader::Frame& frame) {
+std::optional<ClientEvent> ClientCore::on_frame(const wire::derp::FrameReader::Frame& frame) {
   if (state_ == ClientState::AwaitServerKey) {
     if (frame.type == FrameType::ServerKey) return on_server_key(frame.payload);
     die(ClientError::NotDerp);
@@ -208,14 +208,14 @@ std::optional<ClientEvent> ClientCore::on_frame(const wire::FrameReader::Frame& 
   };
   switch (frame.type) {
     case FrameType::RecvPacket: {
-      const auto packet = wire::RecvPacketFrame::parse(frame.payload);
+      const auto packet = wire::derp::RecvPacketFrame::parse(frame.payload);
       if (!packet) return too_short();
       ++counters_.packets_received;
       counters_.bytes_received += packet->packet.size();
-      return PacketReceived{packet->from, frame.payload.subspan(wire::kDerpKeySize)};
+      return PacketReceived{packet->from, frame.payload.subspan(wire::derp::kDerpKeySize)};
     }
     case FrameType::PeerGone: {
-      const auto gone = wire::PeerGoneFrame::parse(frame.payload);
+      const auto gone = wire::derp::PeerGoneFrame::parse(frame.payload);
       if (!gone) return too_short();
       return PeerGone{gone->peer, gone->reason == 1 ? PeerGoneReason::NotHere : PeerGoneReason::Disconnected};
     }
@@ -227,7 +227,7 @@ std::optional<ClientEvent> ClientCore::on_frame(const wire::FrameReader::Frame& 
     case FrameType::Health:
       return Health{std::string(as_text(frame.payload))};
     case FrameType::Restarting: {
-      const auto restarting = wire::RestartingFrame::parse(frame.payload);
+      const auto restarting = wire::derp::RestartingFrame::parse(frame.payload);
       if (!restarting) return too_short();
       return Restarting{restarting->reconnect_in, restarting->try_for};
     }
@@ -248,7 +248,7 @@ std::optional<ClientEvent> ClientCore::on_frame(const wire::FrameReader::Frame& 
 }
 
 std::optional<ClientEvent> ClientCore::on_server_key(ByteView payload) {
-  if (const auto frame = wire::ServerKeyFrame::parse(payload))
+  if (const auto frame = wire::derp::ServerKeyFrame::parse(payload))
     log_in(frame->key);
   else
     die(ClientError::NotDerp);
@@ -271,7 +271,7 @@ std::optional<ClientEvent> ClientCore::on_server_info(ByteView payload) {
 }
 
 std::optional<ClientEvent> ClientCore::on_pong(ByteView payload) {
-  const auto pong = wire::PongFrame::parse(payload);
+  const auto pong = wire::derp::PongFrame::parse(payload);
   if (!pong) {
     ++counters_.short_frames;
     return std::nullopt;
@@ -287,14 +287,14 @@ std::optional<ClientEvent> ClientCore::on_pong(ByteView payload) {
 }
 
 void ClientCore::answer_ping(ByteView payload) {
-  const auto ping = wire::PingFrame::parse(payload);
+  const auto ping = wire::derp::PingFrame::parse(payload);
   if (!ping) {
     ++counters_.short_frames;
     return;
   }
   // One Pong at a time: a relay that pings without reading must not fill our memory.
   if (pong_end_ > out_consumed_) return;
-  write(wire::PongFrame{ping->data});
+  write(wire::derp::PongFrame{ping->data});
   pong_end_ = out_total_;
 }
 

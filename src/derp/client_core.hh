@@ -135,7 +135,7 @@ private:
   void die(ClientError error);
   void send_ping();
   void heard(Instant now);
-  std::optional<ClientEvent> on_frame(const wire::FrameReader::Frame& frame);
+  std::optional<ClientEvent> on_frame(const wire::derp::FrameReader::Frame& frame);
   std::optional<ClientEvent> on_server_key(ByteView payload);
   std::optional<ClientEvent> on_server_info(ByteView payload);
   std::optional<ClientEvent> on_pong(ByteView payload);
@@ -148,7 +148,7 @@ private:
   Instant now_;
   ClientState state_ = ClientState::AwaitServerKey;
   PublicKey server_key_;
-  wire::FrameReader reader_;
+  wire::derp::FrameReader reader_;
   bool any_frame_ = false;            // a whole frame was seen: this is DERP
   bool eof_ = false;                  // the stream ended; takes effect once the frames before it are drained
   std::optional<ClientError> death_;  // to be reported

@@ -154,7 +154,7 @@ bool append_client_info(Bytes& out, const ClientLogin& login, const KeyPair& cli
   const auto sealed = box_seal(as_bytes(login.to_json()), make_nonce(rng), server, client.secret);
   if (!sealed) return false;
   Writer w(out);
-  wire::ClientInfoFrame{client.pub, *sealed}.serialize(w);
+  wire::derp::ClientInfoFrame{client.pub, *sealed}.serialize(w);
   return true;
 }
 
@@ -163,7 +163,7 @@ bool append_server_info(Bytes& out, const ServerLogin& login, const KeyPair& ser
   const auto sealed = box_seal(as_bytes(login.to_json()), make_nonce(rng), client, server.secret);
   if (!sealed) return false;
   Writer w(out);
-  wire::ServerInfoFrame{*sealed}.serialize(w);
+  wire::derp::ServerInfoFrame{*sealed}.serialize(w);
   return true;
 }
 

@@ -20,11 +20,11 @@ std::optional<MeshKey> parse_mesh_key(std::string_view text);
 
 /// What a client says about itself.
 struct ClientLogin {
-  std::optional<MeshKey> mesh_key;
+  std::optional<MeshKey> mesh_key = {};
   std::int64_t version = 0;  // 0: not said
   bool can_ack_pings = false;
   bool is_prober = false;
-  std::string app_name;  // free text of the peer: printable() it
+  std::string app_name = {};  // free text of the peer: printable() it
 
   std::string to_json() const;
   /// Lenient as relays are: any case of names, unknown names ignored, last of equal names wins.

@@ -36,10 +36,11 @@ void BufferPool::give(Bytes&& buffer) {
 }
 
 void append_recv_packet(Bytes& out, const PublicKey& from, ByteView packet) {
-  ByteArray<wire::kFrameHeaderSize + wire::kDerpKeySize> head;
-  const std::size_t length = wire::kDerpKeySize + packet.size();
-  wire::FrameHeader{wire::FrameType::RecvPacket, static_cast<std::uint32_t>(length)}.write_to(head.data());
-  std::memcpy(head.data() + wire::kFrameHeaderSize, from.bytes.data(), wire::kDerpKeySize);
+  ByteArray<wire::derp::kFrameHeaderSize + wire::derp::kDerpKeySize> head;
+  const std::size_t length = wire::derp::kDerpKeySize + packet.size();
+  wire::derp::FrameHeader{wire::derp::FrameType::RecvPacket, static_cast<std::uint32_t>(length)}.write_to(
+      head.data());
+  std::memcpy(head.data() + wire::derp::kFrameHeaderSize, from.bytes.data(), wire::derp::kDerpKeySize);
   out.insert(out.end(), head.begin(), head.end());
   out.insert(out.end(), packet.begin(), packet.end());
 }
@@ -50,7 +51,7 @@ bool PacketQueue::push(const PublicKey& from, ByteView packet) {
   const bool full = count_ == capacity_;
   if (full) pop();
   Bytes& slot = ring_[(first_ + count_) % capacity_];
-  slot = pool_.take(wire::kFrameHeaderSize + wire::kDerpKeySize + packet.size());
+  slot = pool_.take(wire::derp::kFrameHeaderSize + wire::derp::kDerpKeySize + packet.size());
   append_recv_packet(slot, from, packet);
   ++count_;
   return full;

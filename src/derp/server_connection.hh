@@ -57,7 +57,7 @@ struct Connection {
   RouteCache route;
 
   // Reading.
-  wire::FrameSplitter in;
+  wire::derp::FrameSplitter in;
   bool next_is_paid = false;  // the receive limiter let the frame at the front pass
   bool reading_paused = false;
   bool resume_timer_armed = false;

@@ -44,7 +44,7 @@ void ServerCore::on_connect(ConnectionId id, const Endpoint& peer, Instant now) 
   ++self.counters.accepts;
   self.counters.current_connections = self.connections.size();
   self.timers.add(now + self.config.login_deadline, id, TimerKind::Login);
-  self.send(*at->second, wire::ServerKeyFrame{self.keys.pub});
+  self.send(*at->second, wire::derp::ServerKeyFrame{self.keys.pub});
 }
 
 void ServerCore::on_bytes(ConnectionId id, ByteView stream_bytes, Instant now) {
@@ -95,7 +95,7 @@ void ServerCore::recycle(Bytes&& buffer) {
 void ServerCore::announce_restart(Duration reconnect_in, Duration try_for, Instant /*now*/) {
   using std::chrono::ceil;
   using std::chrono::milliseconds;
-  const wire::RestartingFrame frame{ceil<milliseconds>(reconnect_in), ceil<milliseconds>(try_for)};
+  const wire::derp::RestartingFrame frame{ceil<milliseconds>(reconnect_in), ceil<milliseconds>(try_for)};
   for (auto& [id, connection] : impl_->connections) {
     if (connection->state == ConnectionState::Active) impl_->send(*connection, frame);
   }
@@ -169,7 +169,7 @@ void ServerCore::Impl::unregister(Connection& connection) {
     Connection* other = find(id);
     if (!other || other->state != ConnectionState::Active) continue;
     ++counters.peer_gone_disconnected;
-    send(*other, wire::PeerGoneFrame{connection.key, 0});
+    send(*other, wire::derp::PeerGoneFrame{connection.key, 0});
   }
   announce_gone(connection.key);
 }
@@ -213,7 +213,7 @@ void ServerCore::Impl::on_timer(const ServerTimers::Entry& entry, Instant now) {
     case TimerKind::KeepAlive:
       connection->in.shrink();
       timers.add(now + connection->keepalive_period, entry.id, TimerKind::KeepAlive);
-      send(*connection, wire::KeepAliveFrame{});
+      send(*connection, wire::derp::KeepAliveFrame{});
       return;
     case TimerKind::Write:
       connection->write_timer_armed = false;

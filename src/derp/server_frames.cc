@@ -7,11 +7,11 @@
 namespace dh::derp {
 namespace {
 
-using wire::FrameType;
+using wire::derp::FrameType;
 
 constexpr std::size_t kMinClientInfo = 56;  // key and nonce
-constexpr std::size_t kMaxSendPacket = wire::kDerpKeySize + wire::kMaxPacketSize;
-constexpr std::size_t kMaxForwardPacket = 2 * wire::kDerpKeySize + wire::kMaxPacketSize;
+constexpr std::size_t kMaxSendPacket = wire::derp::kDerpKeySize + wire::derp::kMaxPacketSize;
+constexpr std::size_t kMaxForwardPacket = 2 * wire::derp::kDerpKeySize + wire::derp::kMaxPacketSize;
 // What one frame costs the receive limiter at most, and what its burst is raised to.
 constexpr std::uint64_t kMaxFrameCost = kMaxSendPacket;
 
@@ -77,27 +77,29 @@ void ServerCore::Impl::process(Connection& connection, Instant now) {
 
 // Lengths are judged by the header, before anything is kept for the rest of the frame.
 std::optional<CloseReason> ServerCore::Impl::judge(const Connection& connection,
-                                                   const wire::FrameHeader& header) const {
+                                                   const wire::derp::FrameHeader& header) const {
   if (connection.state == ConnectionState::AwaitClientInfo) {
     if (header.type != FrameType::ClientInfo) return CloseReason::BadLogin;
-    return within(header.length, kMinClientInfo, wire::kMaxClientInfoPayload);
+    return within(header.length, kMinClientInfo, wire::derp::kMaxClientInfoPayload);
   }
   const bool privileged = header.type == FrameType::ForwardPacket || header.type == FrameType::WatchConns ||
                           header.type == FrameType::ClosePeer;
   if (privileged && !connection.is_mesh) return CloseReason::NotAuthorised;
-  if (header.type == FrameType::SendPacket) return within(header.length, wire::kDerpKeySize, kMaxSendPacket);
+  if (header.type == FrameType::SendPacket)
+    return within(header.length, wire::derp::kDerpKeySize, kMaxSendPacket);
   if (header.type == FrameType::ForwardPacket)
-    return within(header.length, 2 * wire::kDerpKeySize, kMaxForwardPacket);
-  if (header.type == FrameType::Ping) return within(header.length, wire::kPingSize, wire::kMaxPingPayload);
+    return within(header.length, 2 * wire::derp::kDerpKeySize, kMaxForwardPacket);
+  if (header.type == FrameType::Ping)
+    return within(header.length, wire::derp::kPingSize, wire::derp::kMaxPingPayload);
   if (header.type == FrameType::NotePreferred) return within(header.length, 1, 1);
   if (header.type == FrameType::WatchConns) return within(header.length, 0, 0);
   if (header.type == FrameType::ClosePeer)
-    return within(header.length, wire::kDerpKeySize, wire::kDerpKeySize);
-  return within(header.length, 0, wire::kMaxFramePayload);
+    return within(header.length, wire::derp::kDerpKeySize, wire::derp::kDerpKeySize);
+  return within(header.length, 0, wire::derp::kMaxFramePayload);
 }
 
 // The receive limiter: a frame is paid for before it is waited for. Mesh peers have no limit.
-bool ServerCore::Impl::pay(Connection& connection, const wire::FrameHeader& header, Instant now) {
+bool ServerCore::Impl::pay(Connection& connection, const wire::derp::FrameHeader& header, Instant now) {
   if (!connection.receive_limit || connection.next_is_paid) return true;
   const std::uint64_t cost = std::min<std::uint64_t>(header.length, kMaxFrameCost);
   connection.next_is_paid = connection.receive_limit->take(cost, now);
@@ -109,7 +111,7 @@ bool ServerCore::Impl::pay(Connection& connection, const wire::FrameHeader& head
   return false;
 }
 
-void ServerCore::Impl::on_frame(Connection& connection, const wire::FrameSplitter::Frame& frame,
+void ServerCore::Impl::on_frame(Connection& connection, const wire::derp::FrameSplitter::Frame& frame,
                                 Instant now) {
   if (connection.state == ConnectionState::AwaitClientInfo) return log_in(connection, frame.payload, now);
   registry.note_activity(connection);
@@ -122,7 +124,7 @@ void ServerCore::Impl::on_frame(Connection& connection, const wire::FrameSplitte
 }
 
 void ServerCore::Impl::log_in(Connection& connection, ByteView payload, Instant now) {
-  const auto frame = wire::ClientInfoFrame::parse(payload);
+  const auto frame = wire::derp::ClientInfoFrame::parse(payload);
   if (!frame) return close(connection, CloseReason::BadLogin);
   const auto login = open_client_info(frame->sealed, frame->key, keys.secret);
   if (!login) return close(connection, CloseReason::BadLogin);
@@ -142,7 +144,7 @@ void ServerCore::Impl::log_in(Connection& connection, ByteView payload, Instant 
 
   // Nothing else may come between ServerKey and ServerInfo: clients and probers take the first frame for it.
   Bytes info;
-  if (!append_server_info(info, ServerLogin{.version = wire::kDerpVersion}, keys, connection.key, rng))
+  if (!append_server_info(info, ServerLogin{.version = wire::derp::kDerpVersion}, keys, connection.key, rng))
     return close(connection, CloseReason::BadLogin);
   send(connection, RawFrame{info});
 
@@ -153,9 +155,9 @@ void ServerCore::Impl::log_in(Connection& connection, ByteView payload, Instant 
 }
 
 void ServerCore::Impl::on_send_packet(Connection& connection, ByteView payload, Instant now) {
-  const PublicKey to = PublicKey::from(payload.first<wire::kDerpKeySize>());
-  const ByteView packet = payload.subspan(wire::kDerpKeySize);
-  const bool disco = wire::looks_like_disco(packet);
+  const PublicKey to = PublicKey::from(payload.first<wire::derp::kDerpKeySize>());
+  const ByteView packet = payload.subspan(wire::derp::kDerpKeySize);
+  const bool disco = wire::derp::looks_like_disco(packet);
   ++counters.packets_received;
   counters.bytes_received += packet.size();
   if (disco) ++counters.disco_received;
@@ -177,7 +179,7 @@ void ServerCore::Impl::on_send_packet(Connection& connection, ByteView payload, 
 void ServerCore::Impl::not_here(Connection& connection, const PublicKey& peer, bool disco, Instant now) {
   if (!disco || !connection.not_here.take(1, now)) return;
   ++counters.peer_gone_not_here;
-  send(connection, wire::PeerGoneFrame{peer, 1});
+  send(connection, wire::derp::PeerGoneFrame{peer, 1});
 }
 
 void ServerCore::Impl::on_ping(Connection& connection, ByteView payload) {
@@ -185,7 +187,7 @@ void ServerCore::Impl::on_ping(Connection& connection, ByteView payload) {
   if (connection.pong_pending) return;
   connection.pong_pending = true;
   ++counters.pongs;
-  wire::PongFrame pong;
+  wire::derp::PongFrame pong;
   std::copy_n(payload.begin(), pong.data.size(), pong.data.begin());
   send(connection, pong);
 }

@@ -48,9 +48,9 @@ struct ServerCore::Impl {
 
   // Frames (server_frames.cc).
   void process(Connection& connection, Instant now);
-  std::optional<CloseReason> judge(const Connection& connection, const wire::FrameHeader& header) const;
-  bool pay(Connection& connection, const wire::FrameHeader& header, Instant now);
-  void on_frame(Connection& connection, const wire::FrameSplitter::Frame& frame, Instant now);
+  std::optional<CloseReason> judge(const Connection& connection, const wire::derp::FrameHeader& header) const;
+  bool pay(Connection& connection, const wire::derp::FrameHeader& header, Instant now);
+  void on_frame(Connection& connection, const wire::derp::FrameSplitter::Frame& frame, Instant now);
   void log_in(Connection& connection, ByteView payload, Instant now);
   void on_send_packet(Connection& connection, ByteView payload, Instant now);
   void on_ping(Connection& connection, ByteView payload);

@@ -6,11 +6,11 @@
 namespace dh::derp {
 namespace {
 
-wire::PeerPresentFrame present(const Connection& connection) {
-  wire::PeerPresentFrame frame{connection.key, connection.address, 0};
-  if (connection.is_mesh) frame.flags |= wire::PeerPresentFrame::kMeshPeer;
-  if (connection.is_prober) frame.flags |= wire::PeerPresentFrame::kProber;
-  if (frame.flags == 0) frame.flags = wire::PeerPresentFrame::kRegular;
+wire::derp::PeerPresentFrame present(const Connection& connection) {
+  wire::derp::PeerPresentFrame frame{connection.key, connection.address, 0};
+  if (connection.is_mesh) frame.flags |= wire::derp::PeerPresentFrame::kMeshPeer;
+  if (connection.is_prober) frame.flags |= wire::derp::PeerPresentFrame::kProber;
+  if (frame.flags == 0) frame.flags = wire::derp::PeerPresentFrame::kRegular;
   return frame;
 }
 
@@ -18,9 +18,9 @@ wire::PeerPresentFrame present(const Connection& connection) {
 
 // One hop: a forwarded packet reaches a client of ours or nobody.
 void ServerCore::Impl::on_forward_packet(Connection& connection, ByteView payload, Instant now) {
-  const auto frame = wire::ForwardPacketFrame::parse(payload);
+  const auto frame = wire::derp::ForwardPacketFrame::parse(payload);
   if (!frame) return close(connection, CloseReason::ProtocolError);
-  const bool disco = wire::looks_like_disco(frame->packet);
+  const bool disco = wire::derp::looks_like_disco(frame->packet);
   ++counters.forwarded_in;
   counters.bytes_received += frame->packet.size();
   LocalPeer* peer = registry.route(connection, frame->to);
@@ -43,7 +43,7 @@ void ServerCore::Impl::on_watch(Connection& connection) {
 }
 
 void ServerCore::Impl::on_close_peer(Connection& /*connection*/, ByteView payload) {
-  const LocalPeer* peer = registry.find(PublicKey::from(payload.first<wire::kDerpKeySize>()));
+  const LocalPeer* peer = registry.find(PublicKey::from(payload.first<wire::derp::kDerpKeySize>()));
   if (!peer) return;
   // Closing the last one ends `peer`; it may be the very connection that asked.
   const std::vector<Connection*> all(peer->connections.begin(), peer->connections.end());
@@ -58,7 +58,7 @@ void ServerCore::Impl::announce_present(const Connection& connection) {
 
 void ServerCore::Impl::announce_gone(const PublicKey& peer) {
   for (const ConnectionId id : watchers) {
-    if (Connection* watcher = find(id)) send(*watcher, wire::PeerGoneFrame{peer, 0});
+    if (Connection* watcher = find(id)) send(*watcher, wire::derp::PeerGoneFrame{peer, 0});
   }
 }
 

@@ -6,7 +6,7 @@
 
 namespace dh::derp {
 namespace {
-constexpr std::size_t kRecvOverhead = wire::kFrameHeaderSize + wire::kDerpKeySize;
+constexpr std::size_t kRecvOverhead = wire::derp::kFrameHeaderSize + wire::derp::kDerpKeySize;
 }
 
 void ServerOutput::push_packet(const PublicKey& from, ByteView packet, bool disco) {

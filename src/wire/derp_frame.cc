@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace dh::wire {
+namespace dh::wire::derp {
 namespace {
 
 constexpr ByteArray<6> kDiscoMagic = {std::byte{0x54}, std::byte{0x53}, std::byte{0xf0},
@@ -242,4 +242,4 @@ std::expected<RestartingFrame, WireError> RestartingFrame::parse(ByteView payloa
   return frame;
 }
 
-}  // namespace dh::wire
+}  // namespace dh::wire::derp

@@ -14,7 +14,7 @@
 // The frames of the DERP protocol as plain values. docs/protocol/derp.md has every byte.
 // A struct's parse() takes the payload alone; serialize() writes the whole frame, header included. Views in a
 // parsed struct point into the payload. Trailing bytes are ignored exactly where the comments say so.
-namespace dh::wire {
+namespace dh::wire::derp {
 
 enum class FrameType : std::uint8_t {
   ServerKey = 0x01,
@@ -199,4 +199,4 @@ struct RestartingFrame {
   static std::expected<RestartingFrame, WireError> parse(ByteView payload);
 };
 
-}  // namespace dh::wire
+}  // namespace dh::wire::derp

@@ -4,7 +4,7 @@
 
 #include "base/check.hh"
 
-namespace dh::wire {
+namespace dh::wire::derp {
 
 namespace {
 constexpr std::size_t kMinReaderSize = 64u << 10;  // bytes: one read of a busy socket
@@ -13,7 +13,7 @@ constexpr std::size_t kMinReaderSize = 64u << 10;  // bytes: one read of a busy 
 ByteSpan FrameReader::space(std::size_t min_size) {
   if (begin_ == end_) begin_ = end_ = 0;
   if (buffer_.size() - end_ < min_size) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    if (begin_ > 0) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
     // Twice what is needed: a straddling frame is then moved once in several reads, not in each.
@@ -125,4 +125,4 @@ void FrameSplitter::shrink() {
   held_begin_ = std::min(held_begin_, held_.size());
 }
 
-}  // namespace dh::wire
+}  // namespace dh::wire::derp

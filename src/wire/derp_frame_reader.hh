@@ -5,7 +5,7 @@
 #include "base/bytes.hh"
 #include "wire/derp_frame.hh"
 
-namespace dh::wire {
+namespace dh::wire::derp {
 
 /// Cuts a byte stream into frames inside its own buffer: bytes are read straight into space() and a frame is
 /// handed out where it lies. For the end that owns one stream, a client.
@@ -72,4 +72,4 @@ private:
   std::uint64_t discarding_ = 0;  // bytes of a discarded frame still to come
 };
 
-}  // namespace dh::wire
+}  // namespace dh::wire::derp
