@@ -28,7 +28,7 @@ StreamConfig small_config() {
 }
 
 void round_trip(ByteView input) {
-  wire::FrameReader reader(input);
+  wire::BulkFrameReader reader(input);
   Bytes out(input.size() + 64);
   while (const auto type = reader.next()) {
     wire::FrameWriter writer(out);
@@ -44,7 +44,7 @@ void round_trip(ByteView input) {
           CHECK(i == 0 || ack.ranges[i].last + 1 < ack.ranges[i - 1].first);
         }
         writer.ack(ack);
-        wire::FrameReader again(ByteView(out).first(writer.size()));
+        wire::BulkFrameReader again(ByteView(out).first(writer.size()));
         CHECK(again.next() == wire::FrameType::Ack && again.ack().range_count == ack.range_count);
         for (std::size_t i = 0; i < ack.range_count; ++i) CHECK(again.ack().ranges[i] == ack.ranges[i]);
         break;

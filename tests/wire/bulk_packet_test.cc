@@ -87,7 +87,7 @@ TEST(BulkFrames, ComeBackAsTheyWereWritten) {
     w.complete_ack();
     w.data(10, 1)[0] = std::byte{9};
   });
-  FrameReader reader(bytes);
+  BulkFrameReader reader(bytes);
   EXPECT_EQ(reader.next(), FrameType::Ping);
   ASSERT_EQ(reader.next(), FrameType::Ack);
   const AckFrame expected = small_ack();
@@ -122,7 +122,7 @@ TEST(BulkFrames, AreErrorsAtEveryTruncation) {
         written([](FrameWriter& w) { w.abort(1, "because"); }),
         written([](FrameWriter& w) { w.complete({7}); }), written([](FrameWriter& w) { w.data(10, 1); })}) {
     for (std::size_t size = 1; size < whole.size(); ++size) {
-      FrameReader reader(ByteView(whole).first(size));
+      BulkFrameReader reader(ByteView(whole).first(size));
       EXPECT_FALSE(reader.next()) << to_hex(whole) << " cut to " << size;
       EXPECT_TRUE(reader.error());
     }
@@ -133,7 +133,7 @@ TEST(BulkFrames, RefuseImpossibleValues) {
   const Bytes good = written([](FrameWriter& w) { w.ack(small_ack()); });
   const auto refused = [](Bytes bytes, std::size_t at, std::uint8_t value) {
     bytes[at] = static_cast<std::byte>(value);
-    FrameReader reader(bytes);
+    BulkFrameReader reader(bytes);
     reader.next();
     return reader.error() == WireError::BadValue;
   };
@@ -159,7 +159,7 @@ TEST(BulkFrames, AnAckWritesTheNewestRangesThatFit) {
   FrameWriter writer(out);
   writer.ack(ack);
   EXPECT_EQ(writer.size(), AckFrame::kFixedSize + 8 * 10);
-  FrameReader reader(ByteView(out).first(writer.size()));
+  BulkFrameReader reader(ByteView(out).first(writer.size()));
   ASSERT_EQ(reader.next(), FrameType::Ack);
   EXPECT_EQ(reader.ack().range_count, 11u);
   EXPECT_EQ(reader.ack().ranges[10], (PacketRange{960, 961}));
@@ -170,7 +170,7 @@ TEST(BulkFrames, ARangeOfMoreThanFourBillionPacketsIsCut) {
   ack.ranges[0] = {10, 0x2'0000'0000};
   ack.ranges[1] = {1, 2};
   const Bytes bytes = written([&](FrameWriter& w) { w.ack(ack); });
-  FrameReader reader(bytes);
+  BulkFrameReader reader(bytes);
   ASSERT_EQ(reader.next(), FrameType::Ack);
   EXPECT_EQ(reader.ack().ranges[0], (PacketRange{0x2'0000'0000 - 0xffff'ffff, 0x2'0000'0000}));
 }
