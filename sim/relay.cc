@@ -31,6 +31,8 @@ std::uint64_t Relay::connect(Client client) {
   const std::uint64_t id = next_id_++;
   Connection connection;
   connection.client = std::move(client);
+  connection.to_relay_free =
+      world_.now() + 2 * link_.delay;  // nothing leaves before SYN and SYN+ACK have crossed
   connections_.emplace(id, std::move(connection));
   world_.after(2 * link_.delay, [this, id] {
     if (!connections_.contains(id)) return;
@@ -58,12 +60,19 @@ void Relay::send(std::uint64_t id, Bytes bytes) {
 }
 
 void Relay::disconnect(std::uint64_t id) {
-  if (!connections_.contains(id)) return;
-  drop(id, false);
-  if (core_) {
+  const auto it = connections_.find(id);
+  if (it == connections_.end()) return;
+  it->second.client.on_bytes = [](ByteView) {};
+  it->second.client.on_closed = nullptr;
+  // A close comes after everything sent before it, as TCP's FIN does.
+  const Instant at = std::max(it->second.last_to_relay, world_.now() + link_.delay);
+  world_.at(at, [this, id] {
+    if (!connections_.contains(id)) return;
+    drop(id, false);
+    if (!core_) return;
     core_->on_disconnect(id, world_.now());
     service();
-  }
+  });
 }
 
 void Relay::drop(std::uint64_t id, bool tell_host) {

@@ -11,7 +11,10 @@ void World::at(Instant when, std::function<void()> what) {
 bool World::run_until(const std::function<bool()>& done, Duration limit) {
   const Instant end = now_ + limit;
   while (!done()) {
-    if (events_.empty() || events_.top().when > end) return false;
+    if (events_.empty() || events_.top().when > end) {
+      now_ = end;
+      return false;
+    }
     auto what = std::move(const_cast<Event&>(events_.top()).what);
     now_ = events_.top().when;
     events_.pop();

@@ -8,8 +8,8 @@
 
 namespace dh::bulk {
 
-using wire::BulkHeader;
 using wire::BulkFrameReader;
+using wire::BulkHeader;
 using wire::FrameType;
 using wire::FrameWriter;
 
@@ -129,7 +129,11 @@ void Receiver::confirm(Instant now) {
   if (r.state != State::Ended || !r.abort.running()) return;
   r.state = State::Confirming;
   r.complete.start(now);
-  r.linger_until = now + std::max<Duration>(3 * r.longest_pto(), kMinLinger);
+  r.linger_until = now + kLinger;
+}
+
+void Receiver::on_sender_gone(Instant now) {
+  if (impl_->linger_until) impl_->linger_until = std::min(*impl_->linger_until, now + kLingerWhenGone);
 }
 
 void Receiver::abort(AbortCode code, std::string reason, Instant now) {
@@ -368,7 +372,9 @@ Transmit Receiver::Impl::finish_packet(ReceiverPath& path, ByteSpan out, std::si
   return {path.channel.id, size};
 }
 
-bool Receiver::abort_settled() const { return impl_->abort.state() == AbortExchange::State::Over; }
+bool Receiver::abort_settled() const {
+  return impl_->abort.state() == AbortExchange::State::Over;
+}
 
 std::optional<StreamEvent> Receiver::poll_event() {
   Impl& r = *impl_;

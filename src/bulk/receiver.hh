@@ -20,7 +20,8 @@ public:
   // Stream.
   ByteView readable() const;  // next bytes in order, contiguous; stable until consume() or an input
   void consume(std::size_t size, Instant now);  // the reader has them; opens the receive limit
-  void confirm(Instant now);  // after StreamEnded: everything is where it belongs; tells the sender
+  void confirm(Instant now);         // after StreamEnded: everything is where it belongs; tells the sender
+  void on_sender_gone(Instant now);  // a hint: it has probably ended, so do not wait long for its last word
   void abort(AbortCode code, std::string reason, Instant now);
 
   // Datagrams.

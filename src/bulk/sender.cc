@@ -8,8 +8,8 @@
 
 namespace dh::bulk {
 
-using wire::BulkHeader;
 using wire::BulkFrameReader;
+using wire::BulkHeader;
 using wire::FrameType;
 using wire::FrameWriter;
 
@@ -382,7 +382,9 @@ void Sender::Impl::when_idle(Instant now) {
   }
 }
 
-bool Sender::abort_settled() const { return impl_->abort.state() == AbortExchange::State::Over; }
+bool Sender::abort_settled() const {
+  return impl_->abort.state() == AbortExchange::State::Over;
+}
 
 std::optional<StreamEvent> Sender::poll_event() {
   Impl& s = *impl_;

@@ -70,7 +70,7 @@ class ClaimGate {
 public:
   static constexpr std::size_t kMaxPending = 64;  // handshakes, finished or not
   static constexpr std::size_t kMaxPendingPerSender = 4;
-  static constexpr Duration kPendingLifetime = 10s;
+  static constexpr Duration kPendingLifetime = 60s;
   static constexpr std::size_t kMaxOutgoing = 256;  // packets; one input makes only a few
 
   ClaimGate(GateConfig config, Instant now, Rng& rng);

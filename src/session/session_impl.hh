@@ -33,6 +33,7 @@ struct Session::Impl {
   void read_initiator(std::size_t relay, Instant now);
   void read_gate(Instant now);
   void read_control(Instant now);
+  void accepted(Instant now);
   void open_stream(const SessionKeys& keys, AeadKind aead, Instant now);
   // Since when something is due from the peer and has not come.
   std::optional<Instant> due_since() const;

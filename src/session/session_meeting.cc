@@ -58,6 +58,7 @@ void Session::Impl::peer_gone(std::size_t relay, const PublicKey& who, derp::Pee
     if (initiators[relay]) initiators[relay]->on_peer_gone(now);
   } else if (state == State::Open && who == peer) {
     relays.suspect(relay);
+    if (receiver) receiver->on_sender_gone(now);
     want_others = true;
     relay_changed(now);
   }
@@ -136,6 +137,7 @@ void Session::Impl::bulk_packet(std::size_t relay, ByteSpan bytes, Instant now) 
       sender ? sender->on_datagram(path, bytes, now) : receiver && receiver->on_datagram(path, bytes, now);
   if (authentic) {
     count_bytes(relay, bytes.size());
+    if (dialer() && state == State::Meeting) accepted(now);  // the yes itself may be late; this proves it
     heard(relay, now);
   } else {
     ++unknown_packets;
@@ -192,14 +194,18 @@ void Session::Impl::read_control(Instant now) {
     auto parsed = wire::parse_session_msg(*message);
     if (!parsed || !dialer() || state != State::Meeting) continue;  // pings ask for nothing but their ack
     if (std::holds_alternative<ClaimAccepted>(*parsed)) {
-      state = State::Open;
-      give_up.reset();
-      events.push_back(ClaimedBy{peer});
-      relay_changed(now);
+      accepted(now);
     } else if (const auto* rejected = std::get_if<wire::ClaimRejected>(&*parsed)) {
       end(SessionEnd::Rejected, rejected->reason);
     }
   }
+}
+
+void Session::Impl::accepted(Instant now) {
+  state = State::Open;
+  give_up.reset();
+  events.push_back(ClaimedBy{peer});
+  relay_changed(now);
 }
 
 void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant now) {

@@ -70,9 +70,11 @@ std::optional<Instant> Session::Impl::next_timeout() const {
     if (initiator) next = earlier(next, initiator->next_timeout());
   }
   if (gate) next = earlier(next, gate->next_timeout());
-  if (control) next = earlier(next, control->next_timeout());
-  if (sender) next = earlier(next, sender->next_timeout());
-  if (receiver) next = earlier(next, receiver->next_timeout());
+  // Behind a relay that takes nothing just now, what wants to be sent is woken by on_relay_writable instead.
+  const bool blocked = relays.current() && !writable[*relays.current()];
+  if (control && !blocked) next = earlier(next, control->next_timeout());
+  if (sender && !blocked) next = earlier(next, sender->next_timeout());
+  if (receiver && !blocked) next = earlier(next, receiver->next_timeout());
   switch (state) {
     case State::Meeting:
       next = earlier(earlier(next, give_up), expires);
@@ -119,27 +121,28 @@ std::optional<Session::RelayTransmit> Session::Impl::transmit(ByteSpan out, Inst
     if (!packet) break;
     if (usable(packet->relay)) return emit(packet->relay, packet->to, packet->bytes, out);
   }
-  if (control && relays.current() && usable(*relays.current())) {
-    if (auto bytes = control->poll_packet(now)) {
-      // While the peer may be deaf on this relay, small things go through every relay.
-      for (std::size_t i = 0; silent_since && i < relays.size(); ++i) {
-        if (i != *relays.current()) copies.emplace_back(i, *bytes);
-      }
-      return emit(*relays.current(), peer, *bytes, out);
+  const auto current = relays.current();
+  if (current && !writable[*current]) return std::nullopt;
+  while (control) {
+    auto bytes = control->poll_packet(now);
+    if (!bytes) break;
+    if (!current) continue;  // no relay at all: as good as lost, and the timers go on
+    // While the peer may be deaf on this relay, small things go through every relay.
+    for (std::size_t i = 0; silent_since && i < relays.size(); ++i) {
+      if (i != *current) copies.emplace_back(i, *bytes);
     }
+    return emit(*current, peer, *bytes, out);
   }
   return transmit_bulk(out, now);
 }
 
 std::optional<Session::RelayTransmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
-  const auto current = relays.current();
-  if (!current || !usable(*current)) return std::nullopt;
   for (;;) {
     std::optional<bulk::Transmit> sent;
     if (sender) sent = sender->poll_transmit(out, now);
     if (receiver && !sent) sent = receiver->poll_transmit(out, now);
     if (!sent) break;
-    if (!relays.is_up(sent->path)) continue;  // a path that is down now: as good as lost
+    if (!relays.is_up(sent->path)) continue;  // as good as lost
     count_bytes(sent->path, sent->size);
     return RelayTransmit{sent->path, peer, sent->size};
   }
@@ -148,7 +151,8 @@ std::optional<Session::RelayTransmit> Session::Impl::transmit_bulk(ByteSpan out,
 }
 
 void Session::Impl::read_stream() {
-  if (state == State::Closing && ((sender && sender->abort_settled()) || (receiver && receiver->abort_settled())))
+  if (state == State::Closing &&
+      ((sender && sender->abort_settled()) || (receiver && receiver->abort_settled())))
     finishing = true;
   for (;;) {
     std::optional<bulk::StreamEvent> event;
