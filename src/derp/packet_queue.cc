@@ -20,9 +20,10 @@ Bytes BufferPool::take(std::size_t size) {
 }
 
 Bytes BufferPool::take_any() {
-  if (large_.empty()) return {};
-  Bytes buffer = std::move(large_.back());
-  large_.pop_back();
+  auto& kept = large_.empty() ? small_ : large_;
+  if (kept.empty()) return {};
+  Bytes buffer = std::move(kept.back());
+  kept.pop_back();
   kept_bytes_ -= buffer.capacity();
   return buffer;
 }
