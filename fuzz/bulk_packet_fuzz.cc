@@ -75,7 +75,7 @@ void round_trip(ByteView input) {
 
 template <class End>
 std::size_t drain(End& end, Instant now) {
-  static Bytes out(65'535);
+  static Bytes out(4096);
   std::size_t count = 0;
   while (end.poll_transmit(out, now)) CHECK(++count < 10'000);
   return count;
@@ -134,7 +134,7 @@ void link(Reader input) {
   const auto pattern = [](std::uint64_t at) { return static_cast<std::byte>(at * 31 + (at >> 8)); };
 
   const auto pump = [&] {
-    Bytes out(65'535);
+    static Bytes out(4096);
     for (int side = 0; side < 2; ++side)
       for (int count = 0;; ++count) {
         CHECK(count < 10'000);
