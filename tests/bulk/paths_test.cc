@@ -200,12 +200,29 @@ TEST(Ends, TheSenderLearnsOfCompletionEvenAfterAnOutageThatOutlastsTheReceiversP
   world.run_for(900ms);
   ASSERT_TRUE(world.ended);
   world.paths[0].link.dead = true;
-  world.run_for(10s);
+  world.run_for(kLinger);
+  EXPECT_FALSE(world.receiver_end);
+  world.run_for(1s);
   EXPECT_TRUE(world.receiver_end);
   EXPECT_FALSE(world.sender_end);
   world.paths[0].link.dead = false;
   world.run();
   EXPECT_TRUE(world.complete());
+}
+
+TEST(Ends, AReceiverToldThatTheSenderIsGoneDoesNotLingerLong) {
+  World world(15, config_of(15), 10'000);
+  world.confirm_delay = 1s;
+  world.add_path(0, kDirect, {});
+  world.run_for(900ms);
+  world.paths[0].link.dead = true;
+  world.run_for(1s);
+  world.receiver.on_sender_gone(world.now);
+  world.run_for(kLingerWhenGone - 10ms);
+  EXPECT_FALSE(world.receiver_end);
+  world.run_for(20ms);
+  ASSERT_TRUE(world.receiver_end);
+  EXPECT_TRUE(std::holds_alternative<StreamComplete>(*world.receiver_end));
 }
 
 TEST(Aborts, FromEitherSideReachTheOtherWithTheirTrueReasonOnce) {
