@@ -31,7 +31,11 @@ inline constexpr Duration kPingInterval = 1s;          // receiver measures its 
 
 // Round-trip time and loss.
 inline constexpr Duration kTimerGranularity = 1ms;
-inline constexpr Duration kMinInitialRtt = 1ms;           // a path measured faster is still only guessed
+inline constexpr Duration kMinInitialRtt = 1ms;  // a path measured faster is still only guessed
+inline constexpr Duration kMaxRttSample = 10s;   // longer than any path: the host was asleep
+inline constexpr int kNapFactor = 4;  // a sample beyond 4 x (srtt + 4 rttvar) + 1 s is not the path's ...
+inline constexpr Duration kNapFloor = 1s;
+inline constexpr Duration kNapMemory = 2s;                // ... unless they go on for this long
 inline constexpr Duration kMaxInitialRtt = 3s;            // a worse guess would only delay the first repair
 inline constexpr Duration kMaxPtoBackoff = 1s;            // a dead path is probed at least this often
 inline constexpr std::uint64_t kPacketThreshold = 3;      // RFC 9002; grows with what reordering was seen

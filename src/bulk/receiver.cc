@@ -294,7 +294,7 @@ void Receiver::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
   if (!about->ping_number || frame.ranges[0].last < *about->ping_number) return;
   // The first ack past the ping; held back at most as long as it says.
   if (*about->ping_number >= frame.ranges[0].first)
-    about->channel.rtt.update(now - *about->ping_at, std::chrono::microseconds(frame.delay_us));
+    about->channel.rtt.update(now - *about->ping_at, std::chrono::microseconds(frame.delay_us), now);
   about->ping_number.reset();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 
 #include "base/time.hh"
 #include "bulk/limits.hh"
@@ -13,9 +14,12 @@ public:
   explicit RttEstimator(Duration initial)
       : smoothed_(std::clamp<Duration>(initial, kMinInitialRtt, kMaxInitialRtt)), variation_(smoothed_ / 2) {}
 
-  /// `sample`: from sending to the ack; `ack_delay`: what the peer says it held the ack back.
-  void update(Duration sample, Duration ack_delay) {
+  /// `sample`: from sending to the ack; `ack_delay`: what the peer says it held the ack back. A host that
+  /// slept or was frozen hands in a burst of absurd samples when it wakes; they measure the nap, not the
+  /// path, and are left out.
+  void update(Duration sample, Duration ack_delay, Instant now) {
     sample = std::max<Duration>(sample, 1us);
+    if (is_nap(sample, now)) return;
     latest_ = sample;
     if (!has_sample_) {
       has_sample_ = true;
@@ -47,7 +51,18 @@ public:
   }
 
 private:
+  bool is_nap(Duration sample, Instant now) {
+    if (sample > kMaxRttSample) return true;
+    if (!has_sample_ || sample <= kNapFactor * (smoothed_ + 4 * variation_) + kNapFloor) {
+      nap_since_.reset();
+      return false;
+    }
+    if (!nap_since_) nap_since_ = now;
+    return now - *nap_since_ < kNapMemory;  // longer than that, it is the path that has changed
+  }
+
   bool has_sample_ = false;
+  std::optional<Instant> nap_since_;
   Duration smoothed_;
   Duration variation_;
   Duration latest_{};

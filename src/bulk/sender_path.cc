@@ -74,7 +74,7 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
   const bool is_newest = !largest_acked_ || largest > *largest_acked_;
   if (is_newest && packets_.contains(largest) && packets_[largest].state == PacketState::Outstanding) {
     batch.rtt_sample = now - packets_[largest].sent_at;
-    channel.rtt.update(*batch.rtt_sample, std::chrono::microseconds(frame.delay_us));
+    channel.rtt.update(*batch.rtt_sample, std::chrono::microseconds(frame.delay_us), now);
   }
   for (std::size_t i = frame.range_count; i-- > 0;) {  // oldest first, so that samples come in sending order
     const std::uint64_t first = std::max(frame.ranges[i].first, packets_.begin());

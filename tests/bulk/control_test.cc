@@ -15,17 +15,29 @@
 namespace dh::bulk {
 namespace {
 
+TEST(RttEstimator, LeavesOutTheNapOfAFrozenHost) {
+  RttEstimator rtt(50ms);
+  const Instant start(1s);
+  rtt.update(40ms, 0ms, start);
+  rtt.update(600s, 0ms, start + 600s);
+  rtt.update(5s, 0ms, start + 600s);
+  rtt.update(4900ms, 0ms, start + 601s);
+  EXPECT_EQ(rtt.smoothed(), 40ms);
+  rtt.update(4900ms, 0ms, start + 602s);  // it goes on: the path has changed
+  EXPECT_GT(rtt.smoothed(), 500ms);
+}
+
 TEST(RttEstimator, FollowsRfc9002) {
   RttEstimator rtt(100ms);
   EXPECT_EQ(rtt.pto(), 100ms + 200ms + kMaxAckDelay);
-  rtt.update(40ms, 0ms);
+  rtt.update(40ms, 0ms, Instant{});
   EXPECT_EQ(rtt.smoothed(), Duration(40ms));
   EXPECT_EQ(rtt.variation(), Duration(20ms));
-  rtt.update(60ms, 5ms);  // 55 ms after the peer's delay
+  rtt.update(60ms, 5ms, Instant{});  // 55 ms after the peer's delay
   EXPECT_EQ(rtt.min(), Duration(40ms));
   EXPECT_EQ(rtt.variation(), Duration(18'750us));
   EXPECT_EQ(rtt.smoothed(), Duration(41'875us));
-  rtt.update(41ms, 5ms);  // would fall below the minimum: taken as it is
+  rtt.update(41ms, 5ms, Instant{});  // would fall below the minimum: taken as it is
   EXPECT_EQ(rtt.smoothed(), (7 * Duration(41'875us) + Duration(41ms)) / 8);
 }
 
@@ -59,7 +71,7 @@ struct Losses {
 
 TEST(LossDetector, CountsThreePacketsThenWaitsNineEighthsOfTheRtt) {
   Losses l;
-  l.rtt.update(80ms, 0ms);
+  l.rtt.update(80ms, 0ms, Instant{});
   const Instant start(1s);
   l.send(5, start);
   l.detect(4, start + 80ms);
@@ -74,7 +86,7 @@ TEST(LossDetector, CountsThreePacketsThenWaitsNineEighthsOfTheRtt) {
 
 TEST(LossDetector, OnAFastPathACountAloneIsNotEnough) {
   Losses l;
-  l.rtt.update(16ms, 0ms);
+  l.rtt.update(16ms, 0ms, Instant{});
   const Instant start(1s);
   l.send(10, start);
   l.detect(9, start + 1ms, true);
