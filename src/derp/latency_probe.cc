@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "derp/tailnode_stun.hh"
-
 namespace dh::derp {
 namespace {
 
@@ -93,11 +91,11 @@ std::optional<LatencyProbe::Transmit> LatencyProbe::poll_transmit(Instant now) {
       ++region.next;
       const auto to = target(region, step);
       if (!to) continue;
-      TransactionId id;
+      wire::stun::TransactionId id;
       rng_.fill(id);
       sent_[id] = Sent{.region = i, .node = step.probe.node, .to = *to, .at = now};
       ++counters_.sent;
-      return Transmit{.to = *to, .datagram = make_tailnode_request(id)};
+      return Transmit{.to = *to, .datagram = to_bytes(wire::stun::make_request(id))};
     }
   }
   return std::nullopt;
@@ -111,8 +109,8 @@ std::optional<LatencyProbe::Resolve> LatencyProbe::poll_resolve() {
 }
 
 void LatencyProbe::on_datagram(ByteView datagram, const Endpoint& from, Instant now) {
-  const auto id = stun_answer_id(datagram);
-  const auto found = id ? sent_.find(*id) : sent_.end();
+  const auto reply = wire::stun::parse_reply(datagram);
+  const auto found = reply ? sent_.find(reply->id) : sent_.end();
   // Only the server we asked knows the id; one that answers from elsewhere is behind something odd.
   if (found == sent_.end() || found->second.to != from) {
     ++counters_.foreign;

@@ -9,6 +9,7 @@
 #include "base/rng.hh"
 #include "base/time.hh"
 #include "derp/probe_plan.hh"
+#include "wire/stun.hh"
 
 namespace dh::derp {
 
@@ -59,7 +60,6 @@ public:
   const Counters& counters() const { return counters_; }
 
 private:
-  using TransactionId = ByteArray<12>;
   struct Step {
     Probe probe;
     bool ipv6 = false;
@@ -96,7 +96,7 @@ private:
   Instant started_;
   Instant next_start_;
   std::vector<Region> regions_;
-  std::map<TransactionId, Sent> sent_;
+  std::map<wire::stun::TransactionId, Sent> sent_;
   std::deque<Resolve> to_resolve_;
   Counters counters_;
 };

@@ -9,6 +9,8 @@
 #include "base/printable.hh"
 #include "base/web_url.hh"
 #include "io/clock.hh"
+#include "io/stream_deadline.hh"
+#include "io/user_agent.hh"
 
 namespace dh::io {
 namespace {
@@ -19,26 +21,6 @@ using Parser = http::response_parser<http::string_body>;
 constexpr std::uint32_t kMaxHeader = 16u << 10;  // a status line and headers; servers send under 4 KiB
 constexpr std::size_t kMaxEtag = 256;            // ours to store and send back; real ones are under 100
 constexpr std::size_t kReadSize = 16u << 10;     // one TLS record
-
-// Closes the stream when the time is up, so that whatever waits on it ends with an error.
-struct Deadline {
-  asio::steady_timer timer;
-  std::unique_ptr<ByteStream> stream;
-  bool expired = false;
-
-  static std::shared_ptr<Deadline> start(std::unique_ptr<ByteStream> stream, Duration after,
-                                         const asio::any_io_executor& executor) {
-    auto deadline = std::make_shared<Deadline>(Deadline{asio::steady_timer(executor), std::move(stream)});
-    deadline->timer.expires_after(after);
-    deadline->timer.async_wait([weak = std::weak_ptr(deadline)](boost::system::error_code error) {
-      const auto self = weak.lock();
-      if (error || !self) return;
-      self->expired = true;
-      self->stream->close();
-    });
-    return deadline;
-  }
-};
 
 bool is_etag(std::string_view text) {
   return !text.empty() && text.size() <= kMaxEtag &&
@@ -51,7 +33,7 @@ bool is_redirect(unsigned status) {
 
 std::string request_text(const WebUrl& url, const std::string& etag) {
   std::string text = "GET " + url.target + " HTTP/1.1\r\nHost: " + url.authority() +
-                     "\r\nUser-Agent: " + std::string(kUserAgent) +
+                     "\r\nUser-Agent: " + std::string(kAgent) +
                      "\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nConnection: close\r\n";
   if (is_etag(etag)) text += "If-None-Match: " + etag + "\r\n";
   return text + "\r\n";
@@ -101,8 +83,8 @@ asio::awaitable<std::expected<RawAnswer, std::string>> get_once(WebUrl url, std:
   if (!dialed) co_return failed(url, dialed.error().message);
 
   const auto executor = co_await asio::this_coro::executor;
-  const auto deadline = Deadline::start(std::move(dialed->stream), deadline_at - now(), executor);
-  ByteStream& stream = *deadline->stream;
+  ByteStream& stream = *dialed->stream;
+  const StreamDeadline deadline(executor, deadline_at, [&stream] { stream.close(); });
   const std::string request = request_text(url, etag);
   const auto write_error = co_await stream.write(as_bytes(request));
   Parser parser;
@@ -116,7 +98,7 @@ asio::awaitable<std::expected<RawAnswer, std::string>> get_once(WebUrl url, std:
     why = co_await read_response(stream, parser, max_body);
   }
   stream.close();
-  if (deadline->expired) why = "no complete answer in time";
+  if (deadline.expired()) why = "no complete answer in time";
   if (!why.empty()) co_return failed(url, why);
 
   auto message = parser.release();

@@ -10,7 +10,6 @@
 namespace dh::io {
 
 constexpr std::size_t kMaxHttpBody = 8u << 20;
-constexpr std::string_view kUserAgent = "derphole/0.1";  // says who we are, to whoever runs the server
 
 struct HttpGetRequest {
   std::string url;            // http or https

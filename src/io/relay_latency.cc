@@ -3,30 +3,17 @@
 #include <algorithm>
 
 #include "derp/latency_probe.hh"
+#include "io/asio_address.hh"
 #include "io/clock.hh"
 #include "io/relay_reach.hh"
+#include "io/resolve.hh"
 #include "io/system_rng.hh"
+#include "io/use_result.hh"
 
 namespace dh::io {
 namespace {
 
 using asio::ip::udp;
-constexpr auto kUseResult = asio::as_tuple(asio::use_awaitable);
-
-Endpoint from_udp(const udp::endpoint& endpoint) {
-  const auto address = endpoint.address();
-  if (address.is_v4()) {
-    const auto bytes = address.to_v4().to_bytes();
-    return {IpAddress::v4(bytes[0], bytes[1], bytes[2], bytes[3]), endpoint.port()};
-  }
-  ByteArray<16> bytes;
-  std::memcpy(bytes.data(), address.to_v6().to_bytes().data(), bytes.size());
-  return {IpAddress::v6(bytes), endpoint.port()};
-}
-
-udp::endpoint to_udp(const Endpoint& endpoint) {
-  return {asio::ip::make_address(endpoint.address.to_string()), endpoint.port};
-}
 
 // One measurement; shared with its coroutines, which end soon after `over`.
 struct Run : std::enable_shared_from_this<Run> {
@@ -93,21 +80,18 @@ asio::awaitable<void> receive(std::shared_ptr<Run> run, udp::socket& socket) {
   std::array<std::byte, 1500> buffer;
   while (!run->over) {
     udp::endpoint from;
-    const auto [error, size] = co_await socket.async_receive_from(asio::buffer(buffer), from, kUseResult);
+    const auto [error, size] = co_await socket.async_receive_from(asio::buffer(buffer), from, use_result);
     if (run->over || error == asio::error::operation_aborted || error == asio::error::bad_descriptor) break;
     if (error) continue;  // an ICMP error of an earlier request; the socket itself is fine
-    run->probe->on_datagram(ByteView(buffer).first(size), from_udp(from), now());
+    run->probe->on_datagram(ByteView(buffer).first(size), endpoint_from_asio(from), now());
     run->wake.cancel();
   }
 }
 
 asio::awaitable<void> resolve_node(std::shared_ptr<Run> run, derp::LatencyProbe::Resolve request) {
-  udp::resolver resolver(run->executor);
-  const auto [error, found] = co_await resolver.async_resolve(request.host, "", kUseResult);
+  const auto found = co_await resolve(request.host, run->started + run->options.budget);
   if (run->over) co_return;
-  std::vector<IpAddress> addresses;
-  if (!error)
-    for (const auto& entry : found) addresses.push_back(from_udp(entry.endpoint()).address);
+  const std::vector<IpAddress> addresses = found.value_or(std::vector<IpAddress>{});
   run->probe->on_resolved(request.region, request.node, addresses);
   run->wake.cancel();
 }
@@ -116,7 +100,8 @@ void drain(const std::shared_ptr<Run>& run, Instant at) {
   while (const auto out = run->probe->poll_transmit(at)) {
     udp::socket& socket = out->to.address.is_v6() ? run->v6 : run->v4;
     boost::system::error_code unreachable;  // as good as lost; the next try or family may do better
-    socket.send_to(asio::buffer(out->datagram), to_udp(out->to), 0, unreachable);
+    socket.send_to(asio::buffer(out->datagram), udp::endpoint(to_asio(out->to.address), out->to.port), 0,
+                   unreachable);
   }
   while (auto request = run->probe->poll_resolve())
     spawn(run->executor, resolve_node(run, std::move(*request)));
@@ -186,7 +171,7 @@ asio::awaitable<RelayLatencies> measure_relays(derp::DerpMap map, RelayLatencyOp
     const Instant enough_at = run->started + run->options.enough_after;
     if (enough_at > at) next = earlier(next, enough_at);
     run->wake.expires_after(std::max(*next - at, Duration(1ms)));
-    co_await run->wake.async_wait(kUseResult);
+    co_await run->wake.async_wait(use_result);
   }
   run->close();
   RelayLatencies out;
