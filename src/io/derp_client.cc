@@ -134,10 +134,14 @@ void DerpClient::Impl::abandon() {
   if (old->opening != nullptr) old->opening->close();
   old->pause.cancel();
   old->cancel.emit(asio::cancellation_type::terminal);
+  // Called from outside the executor, co_spawn's handler in the signal only posts a use of itself: keep both
+  // until that has run.
+  asio::post(executor, [old] {});
 }
 
 asio::awaitable<void> DerpClient::Impl::try_forever(std::shared_ptr<Impl> self, std::shared_ptr<Run> mine,
                                                     std::string down_first) {
+  co_await asio::post(self->executor, asio::use_awaitable);  // no callback from inside start()
   if (!down_first.empty() && !mine->abandoned) self->handler.on_relay_down(down_first);
   while (!mine->abandoned) {
     ++self->counters.attempts;
