@@ -16,17 +16,11 @@
 #include "base/time.hh"
 #include "crypto/keys.hh"
 #include "derp/server_core.hh"
+#include "io/tls_certificate.hh"
 
 namespace dh::io {
 
 namespace asio = boost::asio;
-
-/// What a TLS server shows: its certificate chain, leaf first, and the leaf's private key, both PEM.
-/// From files, or made by make_self_signed() (io/tls_certificate.hh).
-struct TlsIdentity {
-  std::string certificate_chain_pem;
-  std::string private_key_pem;  // secret: never print
-};
 
 /// Bounds on what strangers can take. Every one is counted in ShellCounters when it bites.
 struct DerpServerLimits {
