@@ -1,5 +1,6 @@
 #include "crypto/hash.hh"
 
+#include <openssl/evp.h>
 #include <sodium.h>
 
 #include "base/check.hh"
@@ -9,6 +10,12 @@ namespace dh {
 ByteArray<32> sha256(ByteView bytes) {
   ByteArray<32> out;
   crypto_hash_sha256(as_uchar(ByteSpan(out)), as_uchar(bytes), bytes.size());
+  return out;
+}
+
+ByteArray<20> sha1(ByteView bytes) {
+  ByteArray<20> out;
+  CHECK(EVP_Digest(bytes.data(), bytes.size(), as_uchar(ByteSpan(out)), nullptr, EVP_sha1(), nullptr) == 1);
   return out;
 }
 

@@ -9,6 +9,8 @@
 namespace dh {
 
 ByteArray<32> sha256(ByteView bytes);
+/// Only for the WebSocket handshake (RFC 6455 §4.2.2), where nothing rests on it.
+ByteArray<20> sha1(ByteView bytes);
 ByteArray<64> sha512(std::initializer_list<ByteView> parts);
 Secret<64> hmac_sha512(ByteView key, std::initializer_list<ByteView> parts);
 

@@ -329,6 +329,10 @@ bool DerpClient::is_up() const {
   return impl_->run && impl_->run->up;
 }
 
+bool DerpClient::flushed() const {
+  return !is_up() || !impl_->run->link || impl_->run->link->queued() == 0;
+}
+
 bool DerpClient::writable() const {
   return is_up() && impl_->run->link && impl_->run->link->queued() < impl_->options.high_mark;
 }

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "exit_status.hh"
+#include "options.hh"
+
+namespace dh::app {
+
+struct ListenOptions {
+  CommonOptions common;
+  bool print_token_only = false;
+};
+struct PipeOptions {
+  CommonOptions common;
+  TokenSource token;
+};
+struct RelayOptions {
+  CommonOptions common;
+  std::vector<std::string> listen = {"[::]:8443", "0.0.0.0:8443"};
+  std::string stun = "auto";
+  std::string cert, key;
+  std::string metrics;
+  std::string hostname;
+  std::uint64_t client_rate = 0;
+  bool plain_http = false;
+};
+
+/// Each runs its command to the end. Errors: CommandError, one sentence and the exit status.
+Exit run_listen(const ListenOptions& options);
+Exit run_pipe(const PipeOptions& options, int argc, char** argv);
+Exit run_relay(const RelayOptions& options);
+Exit run_version(bool json);
+
+}  // namespace dh::app

@@ -1,0 +1,123 @@
+#include <csignal>
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "commands.hh"
+#include "crypto/keys.hh"
+
+namespace dh::app {
+namespace {
+
+constexpr std::string_view kFooter =
+    "Exit status: 0 done, 1 failed, 2 usage, 3 refused, 4 nobody there, 5 token wrong, used or expired,\n"
+    "6 damaged in transit, 7 local file, 8 network lost, 130 interrupted.";
+
+// Keys and tokens stay out of core files and out of other processes' reach.
+void protect_memory() {
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_DUMPABLE, 0);
+}
+
+Exit run(int argc, char** argv) {
+  CLI::App app{"Moves bytes between two machines that can both only dial out."};
+  app.name("derphole");
+  app.require_subcommand(0, 1);
+  app.footer(std::string(kFooter));
+  app.set_version_flag("--version", std::string("derphole ") + DERPHOLE_VERSION);
+
+  ListenOptions listen;
+  CLI::App* listen_command =
+      app.add_subcommand("listen", "Print a token, then write what one `pipe` sends to stdout");
+  listen_command
+      ->add_flag("--print-token-only", listen.print_token_only, "The token goes to stdout, alone on its line")
+      ->envname("DERPHOLE_PRINT_TOKEN_ONLY");
+  add_network_options(*listen_command, listen.common);
+
+  PipeOptions pipe;
+  CLI::App* pipe_command = app.add_subcommand("pipe", "Send stdin to the `listen` that printed the token");
+  add_token_options(*pipe_command, pipe.token);
+  add_network_options(*pipe_command, pipe.common);
+  add_wait_option(*pipe_command, pipe.common);
+
+  RelayOptions relay;
+  CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");
+  add_output_options(*relay_command, relay.common);
+  relay_command->add_option("--listen", relay.listen, "Where to listen; may be repeated")
+      ->type_name("ADDR:PORT")
+      ->capture_default_str()
+      ->envname("DERPHOLE_LISTEN");
+  relay_command
+      ->add_option("--stun", relay.stun,
+                   "STUN on UDP: auto (port 3478), off, or ADDR:PORT (two for RFC 5780)")
+      ->type_name("ADDR:PORT")
+      ->envname("DERPHOLE_STUN");
+  relay_command->add_option("--cert", relay.cert, "Certificate chain (PEM); self-signed without")
+      ->envname("DERPHOLE_CERT");
+  relay_command->add_option("--key", relay.key, "Its private key (PEM)")->envname("DERPHOLE_KEY");
+  relay_command->add_option("--hostname", relay.hostname, "Name or address others reach this relay at")
+      ->envname("DERPHOLE_HOSTNAME");
+  relay_command->add_option("--metrics", relay.metrics, "Serve Prometheus metrics here")
+      ->type_name("ADDR:PORT")
+      ->envname("DERPHOLE_METRICS");
+  relay_command
+      ->add_option("--client-rate", relay.client_rate, "Bytes per second each client may send (0: no limit)")
+      ->envname("DERPHOLE_CLIENT_RATE");
+  relay_command->add_flag("--plain-http", relay.plain_http, "No TLS; only on loopback addresses")
+      ->envname("DERPHOLE_PLAIN_HTTP");
+
+  bool version_json = false;
+  CLI::App* version_command = app.add_subcommand("version", "Print the version");
+  version_command->add_flag("--json", version_json, "As a JSON object");
+
+  std::string help_topic;
+  CLI::App* help_command = app.add_subcommand("help", "Explain a command");
+  help_command->add_option("command", help_topic, "Which");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& request) {  // --help, --version
+    return static_cast<Exit>(app.exit(request));
+  } catch (const CLI::ParseError& error) {
+    throw CommandError(Exit::Usage, fmt::format("{} (`derphole help` explains)", error.what()));
+  }
+  if (*listen_command) return run_listen(listen);
+  if (*pipe_command) return run_pipe(pipe, argc, argv);
+  if (*relay_command) return run_relay(relay);
+  if (*version_command) return run_version(version_json);
+  const CLI::App* topic = &app;
+  if (*help_command && !help_topic.empty()) {
+    const auto found =
+        app.get_subcommands([&](const CLI::App* sub) { return sub->get_name() == help_topic; });
+    if (found.empty()) throw CommandError(Exit::Usage, fmt::format("there is no command `{}`", help_topic));
+    topic = found.front();
+  }
+  std::fputs(topic->help().c_str(), *help_command ? stdout : stderr);
+  return *help_command ? Exit::Ok : Exit::Usage;
+}
+
+}  // namespace
+}  // namespace dh::app
+
+int main(int argc, char** argv) {
+  using dh::app::Exit;
+  dh::app::protect_memory();
+  dh::crypto_init();
+  bool json = false;
+  for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";
+  dh::app::ReporterOptions reporting;
+  reporting.json = json;
+  try {
+    return static_cast<int>(dh::app::run(argc, argv));
+  } catch (const dh::app::CommandError& error) {
+    dh::app::Reporter(reporting).error(error.what(), static_cast<int>(error.status()));
+    return static_cast<int>(error.status());
+  } catch (const std::exception& error) {
+    dh::app::Reporter(reporting).error(error.what(), static_cast<int>(Exit::Failure));
+    return static_cast<int>(Exit::Failure);
+  }
+}

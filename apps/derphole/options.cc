@@ -1,0 +1,145 @@
+#include "options.hh"
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <termios.h>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "exit_status.hh"
+
+namespace dh::app {
+namespace {
+
+constexpr std::size_t kMaxTokenText = 4096;  // far above any token; a wrong file should not be read whole
+
+std::string trimmed(std::string text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+std::string first_line(std::istream& in) {
+  std::string line;
+  for (char c; line.size() <= kMaxTokenText && in.get(c) && c != '\n';) line.push_back(c);
+  return trimmed(line);
+}
+
+// Byte by byte: what follows the first line is payload and stays in the pipe.
+std::string first_line_of_stdin() {
+  std::string line;
+  for (char c; line.size() <= kMaxTokenText && ::read(STDIN_FILENO, &c, 1) == 1 && c != '\n';)
+    line.push_back(c);
+  return trimmed(line);
+}
+
+}  // namespace
+
+ReporterOptions CommonOptions::reporter() const {
+  if (verbose + quiet + silent > 1)
+    throw CommandError(Exit::Usage, "only one of --verbose, --quiet and --silent");
+  ReporterOptions out;
+  out.level = verbose ? Level::Verbose : quiet ? Level::Quiet : silent ? Level::Silent : Level::Normal;
+  out.json = json;
+  out.hide_progress = hide_progress;
+  return out;
+}
+
+void add_output_options(CLI::App& command, CommonOptions& options) {
+  command.add_flag("-v,--verbose", options.verbose, "Show states and details")->envname("DERPHOLE_VERBOSE");
+  command.add_flag("-q,--quiet", options.quiet, "No progress line")->envname("DERPHOLE_QUIET");
+  command.add_flag("-s,--silent", options.silent, "Only errors and what the command exists to print")
+      ->envname("DERPHOLE_SILENT");
+  command.add_flag("--json", options.json, "One JSON object per line on stderr instead of text")
+      ->envname("DERPHOLE_JSON");
+}
+
+void add_network_options(CLI::App& command, CommonOptions& options) {
+  add_output_options(command, options);
+  command.add_flag("--hide-progress", options.hide_progress, "No progress line")
+      ->envname("DERPHOLE_HIDE_PROGRESS");
+  command.add_flag("--force-relay", options.force_relay, "Stay on the relay, use no direct path")
+      ->envname("DERPHOLE_FORCE_RELAY");
+  command.add_option("--derp-map", options.derp_map, "DERP map to choose relays from: URL or file")
+      ->type_name("URL|FILE")
+      ->envname("DERPHOLE_DERP_MAP");
+  command
+      .add_option("--derp-server", options.derp_servers,
+                  "Use this relay: https://host[:port][?pin=sha256-raw:HEX], http:// on loopback only")
+      ->type_name("URL")
+      ->envname("DERPHOLE_DERP_SERVER");
+  command.add_option("--relay", options.relay, "self: host the relay in this process")
+      ->check(CLI::IsMember({"self"}))
+      ->envname("DERPHOLE_RELAY");
+}
+
+void add_token_options(CLI::App& command, TokenSource& source) {
+  command.add_option("token", source.argument, "The token that `derphole listen` printed")
+      ->type_name("TOKEN");
+  command.add_option("--token-file", source.file, "Read the token from this file")
+      ->type_name("PATH")
+      ->envname("DERPHOLE_TOKEN_FILE");
+  command.add_flag("--token-stdin", source.from_stdin, "Read the token from the first line of stdin")
+      ->envname("DERPHOLE_TOKEN_STDIN");
+}
+
+void add_wait_option(CLI::App& command, CommonOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--wait", [&options](const std::string& text) { options.wait = parse_duration(text); },
+          "How long the other side may take to answer (default 15s)")
+      ->type_name("DURATION")
+      ->envname("DERPHOLE_WAIT");
+}
+
+std::string read_token_text(const TokenSource& source, bool stdin_is_payload) {
+  const int sources = !source.argument.empty() + !source.file.empty() + source.from_stdin;
+  if (sources > 1)
+    throw CommandError(Exit::Usage, "give the token once: as argument, --token-file or --token-stdin");
+  if (!source.argument.empty()) return trimmed(source.argument);
+  if (!source.file.empty()) {
+    std::ifstream in(source.file);
+    if (!in) {
+      throw CommandError(Exit::LocalFile,
+                         fmt::format("cannot read the token file {}: {}", source.file, std::strerror(errno)));
+    }
+    return first_line(in);
+  }
+  if (source.from_stdin) return first_line_of_stdin();
+  if (isatty(STDIN_FILENO) != 1 || stdin_is_payload) {
+    throw CommandError(
+        Exit::Usage,
+        "no token: give the one that `derphole listen` printed as argument, --token-file or --token-stdin");
+  }
+  std::cerr << "Token: " << std::flush;
+  return first_line(std::cin);
+}
+
+void wipe_from_arguments(int argc, char** argv, const std::string& text) {
+  if (text.empty()) return;
+  for (int i = 1; i < argc; ++i) {
+    const std::size_t size = std::strlen(argv[i]);
+    if (size >= text.size() && std::strstr(argv[i], text.c_str()) != nullptr) std::memset(argv[i], 'x', size);
+  }
+}
+
+Duration parse_duration(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string unit(end, text.data() + text.size());
+  const double scale = unit.empty() || unit == "s" ? 1
+                       : unit == "ms"              ? 1e-3
+                       : unit == "m"               ? 60
+                       : unit == "h"               ? 3600
+                                                   : 0;
+  if (error != std::errc{} || scale == 0 || !(value >= 0) || value * scale > 30 * 86400.0) {
+    throw CommandError(Exit::Usage, fmt::format("not a duration: {} (try 15s, 2m or 1h)", text));
+  }
+  return from_seconds(value * scale);
+}
+
+}  // namespace dh::app

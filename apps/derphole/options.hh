@@ -1,0 +1,49 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "base/time.hh"
+#include "reporter.hh"
+
+namespace dh::app {
+
+/// Flags every network command shares.
+struct CommonOptions {
+  bool verbose = false, quiet = false, silent = false, json = false;
+  bool hide_progress = false;
+  bool force_relay = false;  // accepted: a session never leaves the relay yet
+  std::string derp_map;      // URL or file
+  std::vector<std::string> derp_servers;
+  std::string relay;  // "self": host one in this process
+  Duration wait = 15s;
+
+  ReporterOptions reporter() const;
+};
+
+/// Where a token may come from besides the argument.
+struct TokenSource {
+  std::string argument;
+  std::string file;
+  bool from_stdin = false;
+};
+
+/// -v -q -s --json, for commands without a network as well.
+void add_output_options(CLI::App& command, CommonOptions& options);
+void add_network_options(CLI::App& command, CommonOptions& options);
+void add_token_options(CLI::App& command, TokenSource& source);
+void add_wait_option(CLI::App& command, CommonOptions& options);
+
+/// Reads the token's text from its one source, asks at a terminal when there is none.
+/// Errors: CommandError (Usage: several sources or none; LocalFile: unreadable).
+std::string read_token_text(const TokenSource& source, bool stdin_is_payload);
+
+/// Overwrites `text` wherever it stands in this process's argument list, so that `ps` does not show it.
+void wipe_from_arguments(int argc, char** argv, const std::string& text);
+
+/// `15s`, `2m`, `1h`, `500ms`, or plain seconds. Errors: CommandError(Usage).
+Duration parse_duration(const std::string& text);
+
+}  // namespace dh::app

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/time.hh"
+
+namespace dh::app {
+
+enum class Level : std::uint8_t { Silent, Quiet, Normal, Verbose };
+
+struct ReporterOptions {
+  Level level = Level::Normal;
+  bool json = false;
+  bool hide_progress = false;
+};
+
+/// Everything a person or a script sees besides the payload: all of it on stderr (docs/json-events.md has the
+/// schema of
+/// --json). One object per process, used from one thread.
+class Reporter {
+public:
+  using Fields =
+      std::vector<std::pair<std::string, std::string>>;  // values are JSON text already; see text(), number()
+
+  explicit Reporter(const ReporterOptions& options);
+
+  /// One JSON object line in --json mode; nothing otherwise.
+  void event(std::string_view name, const Fields& fields = {});
+  /// A line for a person at the default level; not in --json.
+  void line(const std::string& text);
+  /// As line(), also with --silent: what a command exists to say.
+  void essential(const std::string& text);
+  /// One bare state word with --verbose (cli contract), an event in --json.
+  void state(std::string_view word, const Fields& fields = {});
+  /// `key=value` with --verbose.
+  void detail(std::string_view key, std::string_view value);
+  void error(const std::string& sentence, int exit_status);
+
+  /// The progress line: redrawn in place on a terminal, a plain line every 10 s otherwise.
+  void progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now);
+  void clear_progress();
+
+  bool json() const { return options_.json; }
+  bool verbose() const { return options_.level == Level::Verbose; }
+
+  static std::string text(std::string_view value);  // a JSON string
+  static std::string number(std::uint64_t value);
+  static std::string number(double value);
+
+private:
+  void write(const std::string& text);
+
+  ReporterOptions options_;
+  bool terminal_ = false;
+  bool progress_shown_ = false;
+  std::optional<Instant> progress_started_, last_plain_;
+  Instant rate_from_{};
+  std::uint64_t rate_bytes_ = 0;
+  double rate_ = 0;
+};
+
+/// `1.5 MB`, `12 bytes`; powers of 1000, as networks count.
+std::string human_bytes(std::uint64_t bytes);
+std::string human_rate(double bytes_per_second);
+std::string human_duration(Duration duration);
+
+}  // namespace dh::app

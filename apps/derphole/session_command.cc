@@ -1,0 +1,202 @@
+#include "session_command.hh"
+
+#include <csignal>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/printable.hh"
+#include "io/clock.hh"
+
+namespace dh::app {
+namespace {
+
+EndWords words_for_abort(const bulk::StreamAborted& abort) {
+  const std::string reason = printable(abort.reason);
+  if (!abort.by_peer) {
+    switch (abort.code) {
+      case bulk::AbortCode::Cancelled:
+        return {Exit::Interrupted, "interrupted"};
+      case bulk::AbortCode::ReadFailed:
+      case bulk::AbortCode::WriteFailed:
+        return {Exit::LocalFile, reason};
+      case bulk::AbortCode::DigestMismatch:
+        return {Exit::Integrity,
+                "what arrived is not what was sent; nothing of it should be used. Try again."};
+      case bulk::AbortCode::ProtocolError:
+        return {Exit::Failure,
+                "the other side breaks the protocol; are both on the same version of derphole?"};
+      case bulk::AbortCode::Internal:
+        return {Exit::Failure, reason};
+    }
+  }
+  switch (abort.code) {
+    case bulk::AbortCode::Cancelled:
+      return {Exit::Refused, "the other side cancelled"};
+    case bulk::AbortCode::ReadFailed:
+      return {Exit::Failure, "the other side " + reason};
+    case bulk::AbortCode::WriteFailed:
+      return {Exit::Failure, "the other side " + reason};
+    case bulk::AbortCode::DigestMismatch:
+      return {Exit::Integrity, "the other side got something else than was sent. Try again."};
+    case bulk::AbortCode::ProtocolError:
+      return {Exit::Failure,
+              "the other side says we break the protocol; are both on the same version of derphole?"};
+    case bulk::AbortCode::Internal:
+      return {Exit::Failure, "the other side failed: " + reason};
+  }
+  return {Exit::Failure, "the stream was aborted"};
+}
+
+EndWords words_for_reject(session::RejectReason reason) {
+  switch (reason) {
+    case session::RejectReason::AlreadyClaimed:
+      return {Exit::BadToken, "somebody else has already used this token. Ask for a new one."};
+    case session::RejectReason::Expired:
+      return {Exit::BadToken, "the token has expired. Ask for a new one."};
+    case session::RejectReason::WrongCapability:
+      return {Exit::BadToken, "the token was made for another command. Ask which one, or for a new token."};
+    case session::RejectReason::WrongVersion:
+      return {Exit::Failure,
+              "the other side speaks another version of the protocol. Update derphole on both sides."};
+    case session::RejectReason::Declined:
+      return {Exit::Refused, "the other side said no"};
+    case session::RejectReason::Busy:
+      return {Exit::PeerAbsent, "the other side is busy. Try again in a moment."};
+  }
+  return {Exit::Failure, "the other side refused"};
+}
+
+}  // namespace
+
+EndWords words_for(const session::SessionEnded& end, const std::string& last_trouble) {
+  const std::string trouble = last_trouble.empty() ? "" : fmt::format(" ({})", printable(last_trouble));
+  switch (end.end) {
+    case session::SessionEnd::Complete:
+      return {Exit::Ok, ""};
+    case session::SessionEnd::Rejected:
+      return words_for_reject(end.reject.value_or(session::RejectReason::Busy));
+    case session::SessionEnd::NobodyThere:
+      return {Exit::PeerAbsent,
+              "nobody is listening for this token. Is `derphole listen` still running there? "
+              "(--wait 2m waits longer)"};
+    case session::SessionEnd::NoRelay:
+      return {Exit::PeerAbsent, "none of the token's relays can be reached from here" + trouble};
+    case session::SessionEnd::TokenRefused:
+      return {Exit::BadToken, "the listener does not accept this token. Copy it again, whole."};
+    case session::SessionEnd::ListenerSilent:
+      return {Exit::BadToken,
+              "the listener's relay address is in use, but does not answer to this token. Copy it again, "
+              "whole, or ask for a new one."};
+    case session::SessionEnd::Expired:
+      return {Exit::BadToken, "the token has expired. Ask for a new one."};
+    case session::SessionEnd::Aborted:
+      return words_for_abort(*end.abort);
+    case session::SessionEnd::NetworkLost:
+      return {Exit::NetworkLost, "nothing was heard from the other side for 30 minutes; giving up" + trouble};
+  }
+  return {Exit::Failure, "the session ended"};
+}
+
+SessionCommand::SessionCommand(const CommonOptions& common, session::Direction direction)
+    : reporter_(common.reporter()), direction_(direction), signals_(context_, SIGINT, SIGTERM, SIGHUP) {
+  std::signal(SIGPIPE, SIG_IGN);
+  watch_signals();
+}
+
+SessionCommand::~SessionCommand() = default;
+
+io::DialOptions SessionCommand::dial_options() const {
+  io::DialOptions options;
+  options.proxy = io::ProxyConfig::from_environment();
+  return options;
+}
+
+// The first signal says goodbye to the peer, the second one quits at once.
+void SessionCommand::watch_signals() {
+  signals_.async_wait([this](boost::system::error_code error, int) {
+    if (error) return;
+    if (interrupted_) ::_exit(static_cast<int>(Exit::Interrupted));
+    interrupted_ = true;
+    if (driver_) {
+      driver_->cancel("interrupted");
+    } else {
+      context_.stop();
+    }
+    watch_signals();
+  });
+}
+
+Exit SessionCommand::run_session(io::SessionDriverOptions options) {
+  driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
+  driver_->start();
+  context_.restart();
+  context_.run();
+  reporter_.clear_progress();
+  const EndWords words = words_for(*ended_, last_trouble_);
+  if (words.status != Exit::Ok) throw CommandError(words.status, words.sentence);
+  return Exit::Ok;
+}
+
+void SessionCommand::on_claimed() {
+  claimed_ = true;
+  reporter_.state("claimed");
+}
+
+void SessionCommand::on_relay_path(std::size_t relay, const session::RelayRef& ref) {
+  if (!path_told_) reporter_.state("connected-relay", {{"relay", Reporter::text(ref.host)}});
+  path_told_ = true;
+  reporter_.detail("relay", fmt::format("{} {}:{}", relay, ref.host, ref.port));
+}
+
+void SessionCommand::on_relay_trouble(std::size_t relay, const std::string& why) {
+  last_trouble_ = why;
+  reporter_.event("relay-trouble",
+                  {{"relay", Reporter::number(std::uint64_t{relay})}, {"message", Reporter::text(why)}});
+  reporter_.detail(fmt::format("relay{}-trouble", relay), why);
+}
+
+void SessionCommand::on_silent(Duration for_how_long) {
+  if (silence_told_) return;  // once per silence
+  silence_told_ = true;
+  reporter_.event("silent", {{"seconds", Reporter::number(to_seconds(for_how_long))}});
+  reporter_.line("Nothing heard from the other side; waiting for it (up to 30 minutes, Ctrl-C gives up).");
+}
+
+void SessionCommand::on_back(Duration silent_for) {
+  silence_told_ = false;
+  reporter_.event("back", {{"seconds", Reporter::number(to_seconds(silent_for))}});
+  reporter_.line(fmt::format("The other side is back after {}.", human_duration(silent_for)));
+}
+
+void SessionCommand::on_progress(std::uint64_t bytes, std::uint64_t total) {
+  reporter_.progress(bytes, total, "relay", io::now());
+}
+
+void SessionCommand::on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
+                              Duration open_for) {
+  ended_ = end;
+  if (end.end == session::SessionEnd::Complete) report_done(counters, open_for);
+  signals_.cancel();
+  context_.stop();
+}
+
+void SessionCommand::report_done(const session::SessionCounters& counters, Duration open_for) {
+  const std::uint64_t bytes = counters.stream.stream_bytes;
+  const double seconds = std::max(1e-9, to_seconds(open_for));
+  const double rate = static_cast<double>(bytes) / seconds;
+  reporter_.state("stream-complete");
+  reporter_.detail("resent-bytes", fmt::format("{}", counters.stream.resent_bytes));
+  reporter_.detail("packets-lost", fmt::format("{}", counters.stream.packets_lost));
+  reporter_.detail("forged-packets", fmt::format("{}", counters.stream.forged));
+  reporter_.event("done", {{"bytes", Reporter::number(bytes)},
+                           {"seconds", Reporter::number(seconds)},
+                           {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
+                           {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
+                           {"relay_share", "1.000"}});
+  reporter_.line(fmt::format("{} {} in {}, {}, relay 100%",
+                             direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),
+                             human_duration(open_for), human_rate(rate)));
+}
+
+}  // namespace dh::app

@@ -1,0 +1,85 @@
+#pragma once
+
+// What listen and pipe share: relays, the running session, signals, and the words for how it ended.
+
+#include <optional>
+#include <string>
+
+#include <boost/asio.hpp>
+
+#include "exit_status.hh"
+#include "io/session_driver.hh"
+#include "io/system_rng.hh"
+#include "options.hh"
+#include "reporter.hh"
+
+namespace dh::app {
+
+/// One session command: owns the event loop and the observer of its session.
+class SessionCommand final : public io::SessionObserver {
+public:
+  SessionCommand(const CommonOptions& common, session::Direction direction);
+  ~SessionCommand() override;
+
+  boost::asio::io_context& context() { return context_; }
+  io::SystemRng& rng() { return rng_; }
+  Reporter& reporter() { return reporter_; }
+  io::DialOptions dial_options() const;
+
+  /// Runs an awaitable to its end on the loop; Ctrl-C meanwhile throws CommandError(Interrupted).
+  template <class T>
+  T run(boost::asio::awaitable<T> work);
+
+  /// Runs the session until it is over. Errors: CommandError with the sentence and exit status for every bad
+  /// end.
+  Exit run_session(io::SessionDriverOptions options);
+
+  // io::SessionObserver
+  void on_claimed() override;
+  void on_relay_path(std::size_t relay, const session::RelayRef& ref) override;
+  void on_relay_trouble(std::size_t relay, const std::string& why) override;
+  void on_silent(Duration for_how_long) override;
+  void on_back(Duration silent_for) override;
+  void on_progress(std::uint64_t bytes, std::uint64_t total) override;
+  void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
+                Duration open_for) override;
+
+private:
+  void watch_signals();
+  void report_done(const session::SessionCounters& counters, Duration open_for);
+
+  Reporter reporter_;
+  session::Direction direction_;
+  boost::asio::io_context context_;
+  boost::asio::signal_set signals_;
+  io::SystemRng rng_;
+  std::optional<io::SessionDriver> driver_;
+  std::optional<session::SessionEnded> ended_;
+  std::string last_trouble_;
+  bool claimed_ = false, path_told_ = false, interrupted_ = false, silence_told_ = false;
+};
+
+template <class T>
+T SessionCommand::run(boost::asio::awaitable<T> work) {
+  std::optional<T> result;
+  std::exception_ptr failure;
+  boost::asio::co_spawn(context_, std::move(work), [&](std::exception_ptr error, T value) {
+    failure = error;
+    if (!error) result.emplace(std::move(value));
+    context_.stop();
+  });
+  context_.restart();
+  context_.run();
+  if (interrupted_) throw CommandError(Exit::Interrupted, "interrupted");
+  if (failure) std::rethrow_exception(failure);
+  return std::move(*result);
+}
+
+/// The exit status and the sentence for how a session ended.
+struct EndWords {
+  Exit status;
+  std::string sentence;
+};
+EndWords words_for(const session::SessionEnded& end, const std::string& last_trouble);
+
+}  // namespace dh::app
