@@ -150,7 +150,7 @@ bool ClaimGate::on_claim(Pending& pending, ByteView message, Instant now, UnixSe
     refuse(pending, *reason, now);
   } else {
     pending.state = PendingState::Claiming;
-    pending.deadline = now + kPendingLifetime;
+    pending.deadline = now + kDecisionLimit;
   }
   return true;
 }
@@ -166,7 +166,7 @@ std::optional<RejectReason> ClaimGate::judge(const Claim& claim, UnixSeconds wal
 
 void ClaimGate::refuse(Pending& pending, RejectReason reason, Instant now) {
   pending.state = PendingState::Refusing;
-  pending.deadline = now + kPendingLifetime;
+  pending.deadline = now + kDecisionLimit;
   pending.channel.send(wire::serialize(wire::ClaimRejected{reason}), now);
   ++counters_.rejected;
   drain(pending, now);

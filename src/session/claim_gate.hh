@@ -69,8 +69,10 @@ struct GateCounters {
 class ClaimGate {
 public:
   static constexpr std::size_t kMaxPending = 64;  // handshakes, finished or not
-  static constexpr std::size_t kMaxPendingPerSender = 4;
-  static constexpr Duration kPendingLifetime = 60s;
+  static constexpr std::size_t kMaxPendingPerSender =
+      16;                                            // four relays, four attempts a dialer remembers on each
+  static constexpr Duration kPendingLifetime = 60s;  // for M3: a relay may restart or a host sleep in between
+  static constexpr Duration kDecisionLimit = 10s;   // for the owner's yes or no, and for a no to be delivered
   static constexpr std::size_t kMaxOutgoing = 256;  // packets; one input makes only a few
 
   ClaimGate(GateConfig config, Instant now, Rng& rng);
@@ -100,7 +102,7 @@ private:
   /// Where a handshake stands.
   ///   AwaitingClaim --claim--> Claiming --event taken--> (left the gate) --reject--> Refusing --acked-->
   ///   gone
-  ///         +--bad claim--> Refusing            all: gone kPendingLifetime after the last step
+  ///         +--bad claim--> Refusing            gone after kPendingLifetime, then kDecisionLimit
   enum class PendingState : std::uint8_t {
     AwaitingClaim,  // M2 sent
     Claiming,       // M3 verified; waits for its turn to become an event

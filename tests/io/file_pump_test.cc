@@ -1,12 +1,11 @@
 #include "io/file_pump.hh"
 
+#include <csignal>
+#include <future>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
-
-#include <csignal>
-
-#include <future>
 
 namespace dh::io {
 namespace {
@@ -100,7 +99,8 @@ TEST(FileSink, WritesEverythingThenIsFinished) {
   auto reader = std::async(std::launch::async, [&] {
     std::size_t total = 0;
     Bytes buffer(65536);
-    for (ssize_t n; (n = ::read(pipe.read_end, buffer.data(), buffer.size())) > 0;) total += static_cast<std::size_t>(n);
+    for (ssize_t n; (n = ::read(pipe.read_end, buffer.data(), buffer.size())) > 0;)
+      total += static_cast<std::size_t>(n);
     return total;
   });
   {
