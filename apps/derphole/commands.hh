@@ -15,7 +15,7 @@ struct PipeOptions {
 };
 struct RelayOptions {
   CommonOptions common;
-  std::vector<std::string> listen = {"[::]:8443", "0.0.0.0:8443"};
+  std::vector<std::string> listen;  // empty: port 8443 of every address
   std::string stun = "auto";
   std::string cert, key;
   std::string metrics;

@@ -47,9 +47,10 @@ Exit run(int argc, char** argv) {
   RelayOptions relay;
   CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");
   add_output_options(*relay_command, relay.common);
-  relay_command->add_option("--listen", relay.listen, "Where to listen; may be repeated")
+  relay_command
+      ->add_option("--listen", relay.listen,
+                   "Where to listen (default: port 8443 on every address); may be repeated")
       ->type_name("ADDR:PORT")
-      ->capture_default_str()
       ->envname("DERPHOLE_LISTEN");
   relay_command
       ->add_option("--stun", relay.stun,

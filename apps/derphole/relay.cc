@@ -45,6 +45,14 @@ Endpoint parse_endpoint(const std::string& text, std::string_view flag) {
   return *endpoint;
 }
 
+std::vector<Endpoint> everywhere() {
+  constexpr std::uint16_t kPort = 8443;
+  std::vector<Endpoint> out = {{IpAddress{}, kPort}};
+  if (std::ifstream("/proc/net/if_inet6").good())
+    out.push_back({IpAddress::v6({}), kPort});  // the kernel has IPv6
+  return out;
+}
+
 std::vector<Endpoint> stun_endpoints(const RelayOptions& options, const std::vector<Endpoint>& listen) {
   std::vector<Endpoint> out;
   if (options.stun == "off") return out;
@@ -87,6 +95,7 @@ Exit run_relay(const RelayOptions& options) {
   io::DerpServerOptions server_options;
   for (const std::string& text : options.listen)
     server_options.listen.push_back(parse_endpoint(text, "--listen"));
+  if (options.listen.empty()) server_options.listen = everywhere();
   server_options.stun = stun_endpoints(options, server_options.listen);
   if (!options.metrics.empty()) server_options.metrics = parse_endpoint(options.metrics, "--metrics");
   server_options.core.client_rate_bytes = options.client_rate;
@@ -125,7 +134,7 @@ Exit run_relay(const RelayOptions& options) {
   if (const auto metrics = server.metrics_endpoint())
     reporter.line("Metrics on http://" + metrics->to_string() + "/metrics");
   reporter.line("On both machines, use it with:\n");
-  reporter.essential("--derp-server " + url);
+  reporter.essential("--derp-server '" + url + "'");  // quoted: shells read meaning into ? and &
   reporter.line("\nCtrl-C stops it.");
 
   asio::signal_set signals(context, SIGINT, SIGTERM);

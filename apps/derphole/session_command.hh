@@ -50,7 +50,9 @@ private:
 
   Reporter reporter_;
   session::Direction direction_;
-  boost::asio::io_context context_;
+  // Never destroyed: its resolver thread may sit in a dead DNS for half a minute, and nobody should wait for
+  // that at the end.
+  boost::asio::io_context& context_ = *new boost::asio::io_context;
   boost::asio::signal_set signals_;
   io::SystemRng rng_;
   std::optional<io::SessionDriver> driver_;

@@ -17,7 +17,7 @@ def check(World, binary, derpprobe):
                         "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
         relay = world.start("relay", "--listen", f"127.0.0.1:{port}", "--listen", f"[::1]:{port}", "--stun",
                             f"127.0.0.1:{stun},[::1]:{stun}", "--cert", cert, "--key", key, "--hostname", "localhost")
-        relay.wait_line(r"--derp-server (\S+)")
+        relay.wait_line(r"--derp-server '(\S+)'")
         node = {"Name": "900a", "RegionID": 900, "HostName": "localhost", "IPv4": "127.0.0.1", "IPv6": "::1",
                 "DERPPort": port, "STUNPort": stun}
         path = world.path("map.json")

@@ -69,7 +69,7 @@ def test_token_of_an_own_relay_carries_everything():
     """A relay on a third address, named to listen only."""
     with TwoHosts() as hosts, World(BINARY) as world:
         relay = world.start("relay", "--listen", "10.77.0.1:8443", "--stun", "off", prefix=hosts.prefix("a"))
-        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        found, _ = relay.wait_line(r"--derp-server '(\S+)'")
         source = world.path("source")
         make_file(source, 20 << 20)
         with open(world.path("received"), "wb") as stdout:
@@ -85,7 +85,7 @@ def test_a_cut_wire_that_heals_loses_nothing():
     """The relay is on a; b's wire goes down for 5 s in the middle of a transfer."""
     with TwoHosts() as hosts, World(BINARY) as world:
         relay = world.start("relay", "--listen", "10.77.0.1:8443", "--stun", "off", prefix=hosts.prefix("a"))
-        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        found, _ = relay.wait_line(r"--derp-server '(\S+)'")
         listener = None
         with open(world.path("received"), "wb") as stdout:
             listener = world.start("listen", "--derp-server", found[1], "--verbose", stdout=stdout, prefix=hosts.prefix("a"))

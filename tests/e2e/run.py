@@ -321,13 +321,13 @@ def test_tls_relay_with_pin():
     with World(BINARY) as world:
         port = free_port()
         relay = world.start("relay", "--listen", f"127.0.0.1:{port}", "--stun", "off")
-        found, _ = relay.wait_line(r"--derp-server (\S+)")
+        found, _ = relay.wait_line(r"--derp-server '(\S+)'")
         expect("pin=sha256-raw:" in found[1], found[1])
         transfer(world, found[1], 5 << 20)
         relay.signal(SIGTERM)
         relay.finish(10)
         again = world.start("relay", "--listen", f"127.0.0.1:{port}", "--stun", "off")
-        second, _ = again.wait_line(r"--derp-server (\S+)")
+        second, _ = again.wait_line(r"--derp-server '(\S+)'")
         expect(second[1] == found[1], "the --derp-server value changed over a restart")
 
 

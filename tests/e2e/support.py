@@ -165,7 +165,7 @@ class World:
         """Our relay on plain loopback; returns (process, --derp-server value)."""
         port = port or free_port()
         process = self.start("relay", "--plain-http", "--listen", f"127.0.0.1:{port}", "--stun", "off", *args)
-        found, _ = process.wait_line(r"--derp-server (\S+)")
+        found, _ = process.wait_line(r"--derp-server '(\S+)'")
         return process, found[1]
 
     def listen(self, server, *args, out="received", **kwargs):
