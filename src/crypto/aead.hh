@@ -9,7 +9,7 @@
 
 namespace dh {
 
-/// Which cipher a session uses; the number goes on the wire (docs/protocol/session.md).
+/// Which cipher a session uses; the number goes on the wire (docs/protocol/session.md, "Cipher").
 enum class AeadKind : std::uint8_t {
   Aes256Gcm = 1,
   ChaCha20Poly1305 = 2,
