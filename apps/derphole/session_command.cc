@@ -133,7 +133,9 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   context_.restart();
   context_.run();
   reporter_.clear_progress();
-  const EndWords words = words_for(*ended_, last_trouble_);
+  EndWords words = words_for(*ended_, last_trouble_);
+  if (ended_->end == session::SessionEnd::Expired && direction_ == session::Direction::Receive)
+    words = {Exit::PeerAbsent, "nobody came while the token was valid. Run the command again for a new one."};
   if (words.status != Exit::Ok) throw CommandError(words.status, words.sentence);
   return Exit::Ok;
 }
