@@ -1,5 +1,6 @@
 #include "io/stun_server.hh"
 
+#include "io/listen_socket.hh"
 #include "io/relay_world.hh"
 #include "wire/stun.hh"
 
