@@ -15,7 +15,7 @@ std::uint64_t seed_count(std::uint64_t usual) {
 
 // The one test that matters most: whatever relays and networks do, every byte arrives once, or nothing hangs.
 TEST(SessionInTheSimulator, SurvivesLossReorderingForgeryAndRestartsForEverySeed) {
-  const std::uint64_t count = seed_count(1500);
+  const std::uint64_t count = seed_count(1000);
   const char* first = std::getenv("DERPHOLE_SIM_FIRST_SEED");
   std::uint64_t seed = first == nullptr ? 1 : std::strtoull(first, nullptr, 10);
   int failures = 0;
@@ -66,12 +66,12 @@ TEST(SessionInTheSimulator, ADeadRelayIsReplacedByTheSecondOneWithinThreeSeconds
 
 TEST(SessionInTheSimulator, CancellingOneSideEndsTheOtherWithinTwoSeconds) {
   for (const bool listener_cancels : {false, true}) {
-    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
       Scenario scenario;
       scenario.seed = seed;
       scenario.bytes = 64 << 20;
       scenario.faults.drop = 0.05;
-      scenario.cancel_at = 1000ms + Duration(std::chrono::milliseconds(seed * 7));
+      scenario.cancel_at = 1000ms + Duration(std::chrono::milliseconds(seed * 29));
       scenario.listener_cancels = listener_cancels;
       const Outcome outcome = run(scenario);
       ASSERT_FALSE(outcome.hung) << seed;
