@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "base/overloaded.hh"
+
 namespace dh::sim {
 namespace {
 
 constexpr std::size_t kApplicationChunk = 16u << 10;
 constexpr std::size_t kHistoryPackets = 16;
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 std::byte content_byte(std::uint64_t seed, std::uint64_t offset) {
   std::uint64_t z = seed + (offset >> 3) * 0x9e3779b97f4a7c15u;

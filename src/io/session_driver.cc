@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/check.hh"
+#include "base/overloaded.hh"
 #include "io/clock.hh"
 
 namespace dh::io {
@@ -12,11 +13,6 @@ constexpr int kPacketsPerTurn = 64;  // then other work gets its turn
 constexpr Duration kProgressInterval = 500ms;
 constexpr Duration kSilenceNotice = 2s;  // no stall longer than this goes without a word
 constexpr Duration kFlushLimit = 500ms;  // for the last packets to leave for the relay
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 }  // namespace
 
