@@ -165,7 +165,9 @@ TEST(RelayWebSocket, AnswersPingsAndTheClosingHandshake) {
     if (kind == websocket::frame_type::pong) pong = std::string(payload);
   });
   stream.stream().ping("are you there");
-  stream.read_some();  // ServerKey
+  DerpPeer<WebSocketTransport> peer(stream);
+  ASSERT_TRUE(
+      peer.login());  // ServerInfo comes behind the pong, and Beast shows a pong only on the way to a message
   stream.stream().close(websocket::close_code::normal);
   EXPECT_EQ(pong, "are you there");
   EXPECT_TRUE(world.eventually([&] { return world.server().shell_counters().current_tcp == 0; }));
