@@ -55,10 +55,12 @@ class Derper:
     name = "derper"
 
     def __init__(self, binary):
-        port, stun = free_port(), free_port()
+        port = free_port()
         self.home = tempfile.TemporaryDirectory()
-        self.process = subprocess.Popen([binary, "-dev", "-a", f"127.0.0.1:{port}", "-stun-port", str(stun)],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.home.name)
+        self.process = subprocess.Popen(  # without -dev, which would take port 3340 whatever -a says
+            [binary, "-a", f"127.0.0.1:{port}", "-c", f"{self.home.name}/derper.json", "-http-port", "-1", "-stun=false",
+             "-hostname", "127.0.0.1", "-certdir", self.home.name],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.home.name)
         self.target = f"http://127.0.0.1:{port}"
         for _ in range(100):
             try:
@@ -83,7 +85,9 @@ def run_load(build, server, case, seconds):
     words = out.stdout.split()
     value = {words[i]: float(words[i + 1]) for i in range(1, len(words) - 1, 2)}
     cpu = cpu_seconds(server.process.pid) - before
+    size = int(case[case.index("--size") + 1])
     return {"pps": value["packets_per_s"], "gbps": value["gbit_per_s"], "cpu_us": cpu / value["received"] * 1e6,
+            "cpu_gib": cpu / (value["received"] * size) * 2**30,
             "drop": value["dropped"] / max(value["sent"], 1)}
 
 
@@ -123,7 +127,7 @@ def main():
         "32 KiB, 10 pairs, window 8": ["--size", "32768", "--pairs", "10", "--window", "8"],
         "1400 B, 10 pairs, open loop": ["--size", "1400", "--pairs", "10", "--open"],
     }
-    print(f"{'case':30} {'relay':8} {'packets/s':>10} {'Gbit/s':>8} {'CPU us/packet':>14} {'dropped':>8}")
+    print(f"{'case':30} {'relay':8} {'packets/s':>10} {'Gbit/s':>8} {'CPU us/packet':>14} {'CPU s/GiB':>10} {'dropped':>8}")
     for title, case in cases.items():
         median = {}
         results = {name: [] for name in starts}
@@ -135,7 +139,8 @@ def main():
         for name, runs in results.items():
             median[name] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
             m = median[name]
-            print(f"{title:30} {name:8} {m['pps']:10.0f} {m['gbps']:8.3f} {m['cpu_us']:14.2f} {m['drop']:8.2%}")
+            print(f"{title:30} {name:8} {m['pps']:10.0f} {m['gbps']:8.3f} {m['cpu_us']:14.2f} "
+                  f"{m['cpu_gib']:10.2f} {m['drop']:8.2%}")
         if "derper" in median:
             print(f"{'':30} {'ratio':8} {median['ours']['pps'] / median['derper']['pps']:10.2f} {'':8} "
                   f"{median['ours']['cpu_us'] / median['derper']['cpu_us']:14.2f}")

@@ -106,13 +106,13 @@ public:
     }
   }
   /// Reads once (TLS: what is there); returns packets received. Throws when the relay closed.
-  std::size_t receive(ByteSpan buffer) {
+  std::size_t receive() {
     std::size_t packets = 0;
     while (true) {
-      const long size = read(buffer);
+      const long size = read(core_.input_space());
       if (size == 0) throw std::runtime_error("the relay closed a connection");
       if (size < 0) return packets;
-      core_.on_bytes(buffer.first(static_cast<std::size_t>(size)), io::now());
+      core_.on_input(static_cast<std::size_t>(size), io::now());
       while (const auto event = core_.poll_event()) {
         if (std::holds_alternative<derp::PacketReceived>(*event)) ++packets;
         if (std::holds_alternative<derp::ConnectionDead>(*event)) throw std::runtime_error("connection dead");
@@ -160,11 +160,12 @@ private:
         bytes = ByteView(head).subspan(*end);
       }
       core_.on_bytes(bytes, io::now());
-      const Bytes out = to_bytes(core_.output());
-      core_.consume_output(out.size());
-      if (!out.empty()) write_blocking(out);
+      bool logged_in = false;
       while (const auto event = core_.poll_event())
-        if (std::holds_alternative<derp::LoggedIn>(*event)) return;
+        logged_in = logged_in || std::holds_alternative<derp::LoggedIn>(*event);
+      if (!core_.output().empty()) write_blocking(core_.output());
+      core_.consume_output(core_.output().size());
+      if (logged_in) return;
     }
   }
 
@@ -215,7 +216,6 @@ void run_load(const Arguments& arguments, SSL_CTX* tls, Rng& rng) {
   std::fflush(stdout);
   for (std::size_t i = 0; i < pairs.size(); ++i) top_up(i);
   const auto start = std::chrono::steady_clock::now();
-  Bytes buffer(64u << 10);
   double elapsed = 0;
   std::uint64_t in_time = 0;
   while (true) {
@@ -225,8 +225,7 @@ void run_load(const Arguments& arguments, SSL_CTX* tls, Rng& rng) {
       const std::size_t i = events[n].data.u64 / 2;
       const bool is_receiver = events[n].data.u64 % 2 == 1;
       Client& client = is_receiver ? *pairs[i].receiver : *pairs[i].sender;
-      if ((events[n].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-        pairs[i].received += client.receive(buffer);
+      if ((events[n].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) pairs[i].received += client.receive();
       top_up(i);
     }
     if (sending && seconds_since(start) >= arguments.seconds) {

@@ -40,6 +40,11 @@ ChosenRelays choose(SessionCommand& command, const CommonOptions& common) {
       case io::RelayChoiceFailure::Rejected:
         throw CommandError(Exit::Failure, choice.error().message);
       case io::RelayChoiceFailure::Unreachable:
+        // Who named a relay wants that one: hosting another would send them looking on the wrong machine.
+        if (!common.derp_servers.empty() || !common.derp_map.empty())
+          throw CommandError(Exit::Failure, choice.error().message +
+                                                ". Check --derp-server and --derp-map, or host a relay in "
+                                                "this process with --relay self.");
         break;
     }
     command.reporter().detail("relay-choice", choice.error().message);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """End-to-end tests: the real binaries on loopback. run.py BINARY [words that select tests]."""
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
 
-from support import (SIGINT, SIGKILL, SIGTERM, World, events, expect, free_port, make_file, run_tests, sha256)
+from support import (Failure, SIGINT, SIGKILL, SIGTERM, World, events, expect, free_port, make_file, run_tests, sha256)
 
 BINARY = sys.argv[1]
 DERPER = os.environ.get("DERPER")
@@ -331,47 +332,70 @@ def test_tls_relay_with_pin():
         expect(second[1] == found[1], "the --derp-server value changed over a restart")
 
 
-def test_relay_sees_no_plaintext():
+def marker_crosses(world, server_of_tap, relay_port):
+    """Pipes a marker 1,000 times through a tap before the relay and searches what the relay was given."""
     marker = b"derphole-plaintext-marker-0123456789"
+    front, seen, source = free_port(), world.path("seen"), world.path("source")
+    tap = world.start_other([sys.executable, os.path.join(os.path.dirname(__file__), "tap.py"), str(front),
+                             str(relay_port), seen])
+    tap.wait_line("ready")
+    make_file(source, 1000 * len(marker), marker)
+    listener, token = world.listen(server_of_tap(front))
+    world.pipe(token, source).finish()
+    listener.finish()
+    expect(sha256(source) == sha256(world.path("received")), "bytes changed")
+    data = open(seen, "rb").read()
+    expect(len(data) > 1000 * len(marker), f"the tap saw only {len(data)} bytes")
+    for part in (marker, marker[:12], marker[8:24], marker.hex().encode()):
+        expect(part not in data, "plaintext crossed the relay")
+    expect(b"dh1" not in data and token.encode() not in data, "the token crossed the relay")
+
+
+def test_relay_sees_no_plaintext():
     with World(BINARY) as world:
-        port, front = free_port(), free_port()
+        port = free_port()
         world.relay(port=port)
-        seen = world.path("seen")
-        tap = world.start_other([sys.executable, os.path.join(os.path.dirname(__file__), "tap.py"), str(front), str(port), seen])
-        tap.wait_line("ready")
-        source = world.path("source")
-        make_file(source, 1000 * len(marker), marker)
-        listener, token = world.listen(f"http://127.0.0.1:{front}")
-        world.pipe(token, source).finish()
-        listener.finish()
-        expect(sha256(source) == sha256(world.path("received")), "bytes changed")
-        data = open(seen, "rb").read()
-        expect(len(data) > 1000 * len(marker), f"the tap saw only {len(data)} bytes")
-        for part in (marker, marker[:12], marker[8:24], marker.hex().encode()):
-            expect(part not in data, "plaintext crossed the relay")
-        expect(b"dh1" not in data and token.encode() not in data, "the token crossed the relay")
+        marker_crosses(world, lambda front: f"http://127.0.0.1:{front}", port)
+
+
+def test_a_named_relay_that_is_not_there():
+    """No other relay takes its place: the one who named it would look for the trouble on the wrong machine."""
+    with World(BINARY) as world:
+        listener = world.start("listen", "--derp-server", f"http://127.0.0.1:{free_port()}")
+        listener.finish(10, status=1)
+        expect("--relay self" in listener.stderr() and "dh1" not in listener.stderr(), listener.stderr())
 
 
 def start_derper(world):
+    """Tailscale's relay without TLS on a loopback port of ours; -dev would take port 3340 whatever -a says."""
     port = free_port()
-    process = world.start_other([DERPER, "-dev", "-a", f"127.0.0.1:{port}", "-stun=false"], cwd=world.dir)
-    process.wait_line("derper: serving on|listening|running")
-    import socket
+    process = world.start_other([DERPER, "-a", f"127.0.0.1:{port}", "-c", world.path("derper.json"), "-http-port",
+                                 "-1", "-stun=false", "-hostname", "127.0.0.1", "-certdir", world.dir], cwd=world.dir)
+    process.wait_line("derper: serving on")
     for _ in range(200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
+                return f"http://127.0.0.1:{port}", port
         time.sleep(0.02)
-    return f"http://127.0.0.1:{port}"
+    raise Failure(f"derper does not listen; it said:\n{process.stderr()}")
 
 
 def test_through_derper():
     if not DERPER:
         return "SKIPPED: derper is not here (needs Go)"
     with World(BINARY) as world:
-        server = start_derper(world)
+        server, _ = start_derper(world)
         transfer(world, server, 0)
         transfer(world, server, 64 << 20)
+    return None
+
+
+def test_derper_sees_no_plaintext():
+    if not DERPER:
+        return "SKIPPED: derper is not here (needs Go)"
+    with World(BINARY) as world:
+        _, port = start_derper(world)
+        marker_crosses(world, lambda front: f"http://127.0.0.1:{front}", port)
     return None
 
 
