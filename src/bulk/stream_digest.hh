@@ -2,8 +2,12 @@
 
 #include <cstdint>
 
-#define XXH_INLINE_ALL
+#define XXH_STATIC_LINKING_ONLY  // the state as a member
+#ifdef DERPHOLE_XXHASH_DISPATCHES
+#include <xxh_x86dispatch.h>  // makes XXH3_64bits_update the widest this CPU has
+#else
 #include <xxhash.h>
+#endif
 
 #include "base/bytes.hh"
 
