@@ -34,7 +34,6 @@ EndWords words_for_abort(const bulk::StreamAborted& abort) {
     case bulk::AbortCode::Cancelled:
       return {Exit::Refused, "the other side cancelled"};
     case bulk::AbortCode::ReadFailed:
-      return {Exit::Failure, "the other side " + reason};
     case bulk::AbortCode::WriteFailed:
       return {Exit::Failure, "the other side " + reason};
     case bulk::AbortCode::DigestMismatch:

@@ -84,7 +84,7 @@ TlsServerContext::TlsServerContext(const TlsIdentity& identity, const std::vecto
   require(leaf != nullptr && SSL_CTX_use_certificate(context, leaf.get()) == 1, "certificate");
   const auto append = [context](X509Ptr certificate) {
     require(SSL_CTX_add_extra_chain_cert(context, certificate.get()) == 1, "chain");
-    certificate.release();  // the context owns it now
+    (void)certificate.release();  // the context owns it now
   };
   while (X509Ptr next{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) append(std::move(next));
   ERR_clear_error();  // the end of the PEM text counts as an error

@@ -11,8 +11,8 @@
 
 #include "base/time.hh"
 #include "crypto/aead.hh"
+#include "crypto/replay_window.hh"
 #include "session/handshake.hh"
-#include "session/replay_window.hh"
 #include "wire/control_packet.hh"
 
 namespace dh::session {

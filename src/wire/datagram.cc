@@ -11,6 +11,8 @@ DatagramKind datagram_kind(ByteView packet) {
       return DatagramKind::Control;
     case 0b1010:
       return DatagramKind::Handshake;
+    case 0b1011:
+      return DatagramKind::Probe;
     default:
       break;
   }

@@ -14,6 +14,7 @@ enum class DatagramKind : std::uint8_t {
   Bulk,       // 0b1000xxxx
   Control,    // 0b1001xxxx: control_packet.hh
   Handshake,  // 0b1010xxxx: M2 or cookie reply; or the disco magic: M1. handshake_msg.hh
+  Probe,      // 0b1011xxxx: path_probe.hh
   Unknown,    // nothing of ours
 };
 

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.hh"
+#include "wire/path_probe.hh"
+
 namespace dh::wire {
 namespace {
 
@@ -12,6 +15,7 @@ enum Type : std::uint8_t {
   kClose = 4,
   kRelayHint = 5,
   kPing = 6,
+  kCallMeMaybe = 0x10,
 };
 
 struct Serializer {
@@ -45,13 +49,79 @@ struct Serializer {
     w.u8(hint.relay);
   }
   void operator()(const Ping&) const { w.u8(kPing); }
+  void operator()(const CallMeMaybe& call) const {
+    CHECK(call.candidates.size() <= CallMeMaybe::kMaxCandidates);
+    w.u8(kCallMeMaybe);
+    w.u32(call.round);
+    w.u32(call.attempt);
+    w.u8(static_cast<std::uint8_t>(call.mode));
+    w.u8(static_cast<std::uint8_t>(call.mapping));
+    w.u8(static_cast<std::uint8_t>(call.candidates.size()));
+    for (const Candidate& candidate : call.candidates) {
+      w.u8(static_cast<std::uint8_t>(candidate.kind));
+      write_endpoint(w, candidate.endpoint);
+    }
+  }
   void operator()(const UnknownMsg& unknown) const {
     w.u8(unknown.type);
     w.bytes(unknown.body);
   }
 };
 
+std::expected<CallMeMaybe, WireError> parse_call_me_maybe(Reader& reader) {
+  CallMeMaybe call;
+  call.round = reader.u32();
+  call.attempt = reader.u32();
+  const std::uint8_t mode = reader.u8();
+  const std::uint8_t mapping = reader.u8();
+  const std::size_t count = reader.u8();
+  if (!reader.ok()) return std::unexpected(reader.error());
+  if (mode < 1 || mode > static_cast<std::uint8_t>(PunchMode::Birthday) ||
+      mapping > static_cast<std::uint8_t>(MappingBehaviour::Sequential))
+    return std::unexpected(WireError::BadValue);
+  if (count > CallMeMaybe::kMaxCandidates) return std::unexpected(WireError::TooLong);
+  call.mode = static_cast<PunchMode>(mode);
+  call.mapping = static_cast<MappingBehaviour>(mapping);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint8_t kind = reader.u8();
+    Candidate candidate{static_cast<CandidateKind>(kind), read_endpoint(reader)};
+    if (!reader.ok()) return std::unexpected(reader.error());
+    if (kind < 1 || kind > static_cast<std::uint8_t>(CandidateKind::Predicted))
+      continue;  // of a later version
+    call.candidates.push_back(candidate);
+  }
+  return call;
+}
+
 }  // namespace
+
+std::string_view to_string(CandidateKind kind) {
+  switch (kind) {
+    case CandidateKind::Host:
+      return "host";
+    case CandidateKind::ServerReflexive:
+      return "server-reflexive";
+    case CandidateKind::Mapped:
+      return "mapped";
+    case CandidateKind::Predicted:
+      return "predicted";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(MappingBehaviour mapping) {
+  switch (mapping) {
+    case MappingBehaviour::Unknown:
+      return "unknown";
+    case MappingBehaviour::EndpointIndependent:
+      return "endpoint-independent";
+    case MappingBehaviour::Random:
+      return "random";
+    case MappingBehaviour::Sequential:
+      return "sequential";
+  }
+  return "unknown";
+}
 
 std::string_view to_string(RejectReason reason) {
   switch (reason) {
@@ -123,6 +193,12 @@ std::expected<SessionMsg, WireError> parse_session_msg(ByteView bytes) {
     case kPing:
       message = Ping{};
       break;
+    case kCallMeMaybe: {
+      auto call = parse_call_me_maybe(reader);
+      if (!call) return std::unexpected(call.error());
+      message = std::move(*call);
+      break;
+    }
     default:
       message = UnknownMsg{type, to_bytes(reader.rest())};
       break;

@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
+#include "base/address.hh"
 #include "base/bytes.hh"
 
 namespace dh::wire {
@@ -61,13 +63,51 @@ struct RelayHint {
 struct Ping {
   bool operator==(const Ping&) const = default;
 };
+/// Where an address of a candidate comes from. The number goes on the wire.
+enum class CandidateKind : std::uint8_t {
+  Host = 1,             // an interface of the sender
+  ServerReflexive = 2,  // what a STUN server saw
+  Mapped = 3,           // a port mapping of its gateway (PCP, NAT-PMP, UPnP)
+  Predicted = 4,        // what a NAT that counts will probably use next
+};
+std::string_view to_string(CandidateKind kind);
+struct Candidate {
+  CandidateKind kind = CandidateKind::Host;
+  Endpoint endpoint;
+  bool operator==(const Candidate&) const = default;
+};
+/// How the sender's NAT maps ports (RFC 4787 §4.1), as far as it knows.
+enum class MappingBehaviour : std::uint8_t {
+  Unknown = 0,
+  EndpointIndependent = 1,
+  Random = 2,      // another port for every destination, unpredictable
+  Sequential = 3,  // another port for every destination, by a small stride
+};
+std::string_view to_string(MappingBehaviour mapping);
+/// How both sides try to reach each other this time.
+enum class PunchMode : std::uint8_t {
+  Plain = 1,      // probe every candidate
+  FreshPort = 2,  // from a new port: openers that die on the way first, predicted ports of NATs that count
+  Birthday = 3,   // one side opens many ports, the other one searches
+};
+/// "These are my addresses; probe them now." The whole list every time; never answered just because it came.
+struct CallMeMaybe {
+  static constexpr std::size_t kMaxCandidates = 32;
+  std::uint32_t round = 0;    // grows with every list of this sender
+  std::uint32_t attempt = 0;  // of the dialer; the listener repeats it. A new one starts probing afresh
+  PunchMode mode = PunchMode::Plain;
+  MappingBehaviour mapping = MappingBehaviour::Unknown;
+  std::vector<Candidate> candidates;
+  bool operator==(const CallMeMaybe&) const = default;
+};
 /// A type this version does not know: ignored and counted. Types 0x10..0x1f are kept for path candidates.
 struct UnknownMsg {
   std::uint8_t type = 0;
   Bytes body;
   bool operator==(const UnknownMsg&) const = default;
 };
-using SessionMsg = std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, UnknownMsg>;
+using SessionMsg =
+    std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, CallMeMaybe, UnknownMsg>;
 
 Bytes serialize(const SessionMsg& message);
 /// Bytes behind the known fields of a known type are ignored (later versions append).

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-namespace dh::session {
+namespace dh {
 
 /// Which of the last 1024 packet counters have been seen (RFC 6479's sliding bitmap). Ask only after the
 /// packet authenticated, so that forgeries cannot move the window.
@@ -19,4 +19,4 @@ private:
   std::uint64_t end_ = 0;  // one above the highest counter seen
 };
 
-}  // namespace dh::session
+}  // namespace dh

@@ -1,8 +1,8 @@
-#include "session/replay_window.hh"
+#include "crypto/replay_window.hh"
 
 #include <algorithm>
 
-namespace dh::session {
+namespace dh {
 
 bool ReplayWindow::accept(std::uint64_t counter) {
   if (counter == UINT64_MAX) return false;  // end_ could not stand above it
@@ -24,4 +24,4 @@ bool ReplayWindow::accept(std::uint64_t counter) {
   return true;
 }
 
-}  // namespace dh::session
+}  // namespace dh

@@ -1,0 +1,72 @@
+#pragma once
+
+// Every bound of finding and keeping a direct path, with its unit and reason. docs/protocol/paths.md has the
+// protocol.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/time.hh"
+
+namespace dh::path {
+
+// Candidates.
+inline constexpr std::size_t kMaxLocalCandidates = 16;  // told to the peer, predicted ones apart
+inline constexpr std::size_t kMaxPairs = 64;       // peer's candidates and peer-reflexive addresses together
+inline constexpr std::size_t kPredictedPorts = 8;  // guesses per list when our NAT counts
+
+// Probing. Front-loaded: a lost first probe must not cost a whole interval.
+inline constexpr std::array<Duration, 10> kProbeSchedule = {0ms,   20ms,   60ms,   140ms,  300ms,
+                                                            600ms, 1000ms, 1600ms, 2400ms, 3600ms};
+inline constexpr std::size_t kFreeProbes = 8;        // of a round, sent without a gap
+inline constexpr Duration kProbeGap = 4ms;           // between the others, over all candidates
+inline constexpr std::size_t kMaxRoundProbes = 120;  // to unproven addresses per round
+inline constexpr Duration kTriggeredGap = 15ms;      // least pause before a ping that a peer's ping triggers
+inline constexpr std::uint8_t kOpenerTtl = 3;        // hops: out of our own gateways, not into the peer's
+inline constexpr Duration kAfterOpener = 150ms;      // the peer's opener has left by then, too
+inline constexpr Duration kMaxStartDelay = 1s;       // of a synchronised start
+inline constexpr Duration kForgetPing = 5s;          // later pongs prove nothing
+
+// A valid pair.
+inline constexpr Duration kPingInUse = 3s;     // on the path that carries traffic
+inline constexpr Duration kPingStandby = 15s;  // NAT mappings of the worst devices live 30 s
+inline constexpr Duration kTrafficMemory = 10s;
+inline constexpr Duration kPingRetry = 250ms;  // after an unanswered ping
+inline constexpr unsigned kMissedPings = 3;    // unanswered in a row: suspect
+inline constexpr Duration kSuspectPing = 200ms;
+inline constexpr Duration kSuspectFor = 10s;  // then slower
+inline constexpr Duration kSuspectSlowPing = 1s;
+inline constexpr Duration kSuspectLimit = 120s;  // then the pair is given up
+inline constexpr std::size_t kMaxStandby = 3;    // valid pairs kept beside the one in use
+
+// Choosing.
+inline constexpr Duration kBetterBy = 5ms;   // or a tenth of the RTT, whichever is more
+inline constexpr Duration kDwell = 10s;      // least time between two switches for the RTT's sake
+inline constexpr Duration kIpv6Bonus = 3ms;  // usually no NAT whose mapping could go
+inline constexpr Duration kFailureMemory =
+    30s;  // a path that failed so recently must win by twice the margin
+
+// Attempts, started by the dialer.
+inline constexpr Duration kGatherPatience = 150ms;  // for the first STUN answers before the first list
+inline constexpr Duration kFreshAfter = 1s;         // a plain attempt without success
+inline constexpr Duration kBirthdayAfter = 1500ms;  // an attempt from fresh ports without success
+inline constexpr std::array<Duration, 3> kRetryAfter = {5s, 15s, 60s};  // the last one repeats
+inline constexpr Duration kRetryAfterLoss = 500ms;                      // a path was valid and is gone
+inline constexpr Duration kBirthdayPause = 60s;                         // at least, between two searches
+inline constexpr unsigned kMaxBirthdays = 3;                            // per session
+inline constexpr std::size_t kBirthdaySockets = 256;
+inline constexpr std::size_t kBirthdayProbes = 1024;  // 98 % with 256 ports at the other side
+inline constexpr Duration kBirthdayGap = 4ms;  // 250 probes a second: a small router's session table survives
+inline constexpr Duration kBirthdayTime = 8s;
+inline constexpr Duration kCallInterval = 1s;  // lists accepted from the peer: one per interval ...
+inline constexpr unsigned kCallBurst = 6;      // ... and so many at once
+
+// STUN.
+inline constexpr std::array<Duration, 3> kStunWait = {150ms, 300ms, 600ms};  // per try
+inline constexpr Duration kStunRefreshMin = 20s;  // random between: keeps the mapping and notices a new one
+inline constexpr Duration kStunRefreshMax = 26s;
+inline constexpr std::size_t kMaxStunServers = 8;  // both families together
+inline constexpr int kMaxStride = 16;  // ports: a NAT that counts in larger steps is called random
+
+}  // namespace dh::path

@@ -1,0 +1,139 @@
+#pragma once
+
+#include <array>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "base/rng.hh"
+#include "path/limits.hh"
+#include "path/probe_cipher.hh"
+#include "path/route.hh"
+
+namespace dh::path {
+
+/// Where a pair of one of our sockets and one address of the peer stands. Only Valid ones may carry data.
+///   Fresh --ping--> Probing --pong--> Valid --pings unanswered, or its data--> Suspect
+///                      |                 ^--------------pong---------------------+ |
+///                      +--schedule over--> Idle <----------given up----------------+
+///   Idle --new round--> Fresh, and any pong makes Valid
+enum class PairState : std::uint8_t {
+  Fresh,    // to be probed; nothing sent in this round
+  Probing,  // pings are out
+  Valid,    // answered lately
+  Suspect,  // was Valid; pinged often, never chosen
+  Idle,     // nothing is sent until the next round
+};
+
+/// Why a pair exists.
+enum class PairOrigin : std::uint8_t {
+  Listed,     // in the peer's list
+  Predicted,  // in the peer's list as a guess; probed in the list's order
+  Reflexive,  // an authentic probe came from there
+  Searched,   // a birthday probe's target that answered
+};
+
+struct Pair {
+  SocketId socket = 0;
+  Endpoint remote;
+  PairOrigin origin = PairOrigin::Listed;
+  Tier tier = Tier::Direct;
+  PairState state = PairState::Fresh;
+
+  std::size_t step = 0;   // next entry of kProbeSchedule
+  Instant round_start{};  // of the current round
+  bool wants_opener = false;
+  std::optional<Instant> due;   // next ping
+  std::optional<Duration> rtt;  // smoothed
+  unsigned unanswered = 0;      // pings in a row
+  std::optional<Instant> last_pong, suspect_since, failed_at, last_ping;
+};
+
+struct ProberCounters {
+  std::uint64_t pings_sent = 0, pongs_sent = 0, pings_received = 0, pongs_received = 0;
+  std::uint64_t forged = 0, replayed = 0;
+  std::uint64_t unexpected_pongs = 0;  // no such ping, or from another place than it was sent to
+  std::uint64_t forbidden = 0;         // addresses that are not probed, see DestinationFilter
+  std::uint64_t unproven_bytes = 0;    // sent to addresses that had not answered yet
+};
+
+/// Sends sealed pings over candidate pairs and answers the peer's. Knows which pairs work and how fast; does
+/// not choose. Pure.
+class Prober {
+public:
+  Prober(const ProbeKeys& keys, Rng& rng) : cipher_(keys), rng_(rng) {}
+
+  // Inputs.
+  /// A pair to probe from `start` on; known pairs keep what is known about them. false: the table is full.
+  bool add(SocketId socket, const Endpoint& remote, PairOrigin origin, Tier tier, Instant start, bool opener);
+  /// A new round: everything that is not Valid is probed afresh from `start` on.
+  void restart(Instant start, bool opener);
+  /// One ping to a place that gets no pair until it answers (birthday search).
+  void ping_once(SocketId socket, const Endpoint& remote) { searches_.push_back({socket, remote}); }
+  void close_socket(SocketId socket);
+  enum class Result : std::uint8_t { NotAProbe, Ignored, Ping, Pong };
+  /// `allowed`: the source may be answered. A ping from an unknown place makes a Reflexive pair.
+  Result on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, bool allowed, Tier tier,
+                     Instant now);
+  /// The path in use has stopped delivering.
+  void suspect(SocketId socket, const Endpoint& remote, Instant now);
+  /// An authentic datagram of the session came over this pair: as good as a pong for its liveness.
+  void on_alive(SocketId socket, const Endpoint& remote, Instant now);
+  void on_timeout(Instant now);
+  /// Which pair carries traffic, and whether it is busy: sets the keepalive rate.
+  void set_in_use(std::optional<Route> route, bool busy, Instant now);
+
+  // Outputs.
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  std::optional<Instant> next_timeout() const;
+  const std::deque<Pair>& pairs() const { return pairs_; }
+  const Pair* find(SocketId socket, const Endpoint& remote) const;
+  /// Our address as the peer saw it in its last pong.
+  const std::optional<Endpoint>& seen_as() const { return seen_as_; }
+  const ProberCounters& counters() const { return counters_; }
+  bool probing() const;  // some pair is still within its schedule
+
+private:
+  struct Ping {
+    SocketId socket;
+    Endpoint remote;
+    std::uint64_t transaction;
+    Instant sent_at;
+  };
+  struct Pong {
+    SocketId socket;
+    Endpoint to;
+    wire::ProbeBody body;
+  };
+  struct Search {
+    SocketId socket;
+    Endpoint remote;
+  };
+  Pair* find_pair(SocketId socket, const Endpoint& remote);
+  void on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, bool allowed, Tier tier,
+               Instant now);
+  bool on_pong(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, Tier tier, Instant now);
+  void validate(Pair& pair, Duration sample, Instant now);
+  Transmit send_ping(SocketId socket, const Endpoint& remote, std::uint8_t ttl, ByteSpan out, Instant now);
+  void schedule_next(Pair& pair, Instant now);
+  Duration patience(const Pair& pair) const;
+  Pair* next_due(Instant now);
+  bool in_use(const Pair& pair) const {
+    return in_use_ && in_use_->socket == pair.socket && in_use_->remote == pair.remote;
+  }
+
+  ProbeCipher cipher_;
+  Rng& rng_;
+  std::deque<Pair> pairs_;    // at most kMaxPairs; in the order they were learnt
+  std::deque<Ping> open_;     // unanswered pings, oldest first, at most kMaxOpenPings
+  std::deque<Pong> answers_;  // at most kMaxAnswers
+  std::deque<Search> searches_;
+  std::optional<Route> in_use_;
+  bool busy_ = false;
+  Instant next_free_{};  // when the next unproven probe may leave
+  std::size_t round_probes_ = 0;
+  std::optional<Endpoint> seen_as_;
+  ProberCounters counters_;
+};
+
+}  // namespace dh::path
