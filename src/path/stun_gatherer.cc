@@ -22,13 +22,13 @@ void StunGatherer::add_server(const Endpoint& server, Instant now) {
     return;
   servers_.push_back(server);
   for (const auto& [socket, v6] : sockets_)
-    if (v6 == server.address.is_v6()) queries_.push_back({.socket = socket, .server = server, .due = now});
+    if (v6 == server.address.is_v6()) queries_.push_back(Query(socket, server, now));
 }
 
 void StunGatherer::open_socket(SocketId socket, bool is_v6, Instant now) {
   if (!sockets_.emplace(socket, is_v6).second) return;
   for (const Endpoint& server : servers_)
-    if (server.address.is_v6() == is_v6) queries_.push_back({.socket = socket, .server = server, .due = now});
+    if (server.address.is_v6() == is_v6) queries_.push_back(Query(socket, server, now));
 }
 
 void StunGatherer::close_socket(SocketId socket) {

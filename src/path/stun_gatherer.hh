@@ -52,6 +52,7 @@ public:
 
 private:
   struct Query {
+    Query(SocketId from, const Endpoint& to, Instant when) : socket(from), server(to), due(when) {}
     SocketId socket;
     Endpoint server;
     std::optional<wire::stun::TransactionId> id;  // open question

@@ -36,6 +36,7 @@ bool ClaimGate::on_packet(std::string_view relay_name, const PublicKey& from, By
     case wire::DatagramKind::Control:
       return on_control(packet, now, wall);
     case wire::DatagramKind::Bulk:
+    case wire::DatagramKind::Probe:
     case wire::DatagramKind::Unknown:
       ++counters_.malformed;
       return false;

@@ -77,7 +77,8 @@ TEST(DatagramKind, IsReadFromTheFirstByte) {
   EXPECT_EQ(kind(0x8f), DatagramKind::Bulk);
   EXPECT_EQ(kind(0x90), DatagramKind::Control);
   EXPECT_EQ(kind(0xa2), DatagramKind::Handshake);
-  EXPECT_EQ(kind(0xb0), DatagramKind::Unknown);
+  EXPECT_EQ(kind(0xb0), DatagramKind::Probe);
+  EXPECT_EQ(kind(0xc0), DatagramKind::Unknown);
   EXPECT_EQ(kind(0x54), DatagramKind::Unknown);
   EXPECT_EQ(kind(0x00), DatagramKind::Unknown);
   EXPECT_EQ(datagram_kind({}), DatagramKind::Unknown);
