@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wire/stun.hh"
+
 namespace dh::wire::stun {
 namespace {
 
@@ -27,6 +29,22 @@ void write_address(Writer& w, std::uint16_t type, const Endpoint& endpoint, cons
   w.u16(static_cast<std::uint16_t>(endpoint.port ^ port_mask));
   const ByteView address = ByteView(endpoint.address.mapped()).subspan(v4 ? 12 : 0);
   for (std::size_t i = 0; i < address.size(); ++i) w.u8(static_cast<std::uint8_t>(address[i] ^ mask[i]));
+}
+
+// An address in the clear, as RESPONSE-ORIGIN and OTHER-ADDRESS have it.
+std::optional<Endpoint> read_address(ByteView value) {
+  Reader r(value);
+  r.skip(1);
+  const std::uint8_t family = r.u8();
+  Endpoint out;
+  out.port = r.u16();
+  if (family == 1)
+    out.address = IpAddress::v4(r.array<4>());
+  else if (family == 2)
+    out.address = IpAddress::v6(r.array<16>());
+  else
+    return std::nullopt;
+  return r.ok() ? std::optional(out) : std::nullopt;
 }
 
 }  // namespace
@@ -73,6 +91,41 @@ Bytes make_behaviour_reply(const ByteArray<12>& id, const Endpoint& source, cons
   w.u16(static_cast<std::uint16_t>(attributes.size()));
   w.bytes(mask);
   w.bytes(attributes);
+  return out;
+}
+
+Bytes make_behaviour_request(const BehaviourRequest& request) {
+  const bool change = request.change_address || request.change_port;
+  Bytes out;
+  Writer w(out);
+  w.u16(kBindingRequest);
+  w.u16(change ? 8 : 0);
+  w.u32(kCookie);
+  w.bytes(request.id);
+  if (!change) return out;
+  w.u16(kChangeRequest);
+  w.u16(4);
+  w.u32((request.change_address ? kChangeAddressBit : 0) | (request.change_port ? kChangePortBit : 0));
+  return out;
+}
+
+std::expected<BehaviourReply, WireError> parse_behaviour_reply(ByteView datagram) {
+  const auto reply = parse_reply(datagram);
+  if (!reply) return std::unexpected(reply.error());
+  BehaviourReply out;
+  out.id = reply->id;
+  out.mapped = reply->mapped;
+  const std::size_t length = Reader(datagram.subspan(2)).u16();  // parse_reply() has checked it
+  Reader r(datagram.subspan(kHeaderSize, length));
+  while (r.remaining() != 0) {
+    const std::uint16_t attribute = r.u16();
+    const std::uint16_t size = r.u16();
+    const ByteView value = r.bytes(size);
+    if (!r.ok()) break;
+    if (attribute == kResponseOrigin && !out.origin) out.origin = read_address(value);
+    if (attribute == kOtherAddress && !out.other) out.other = read_address(value);
+    r.skip(std::min<std::size_t>((4u - size % 4u) % 4u, r.remaining()));
+  }
   return out;
 }
 
