@@ -74,4 +74,8 @@ inline constexpr std::size_t kMaxGaps = 16 * 1024;  // holes in what has arrived
 inline constexpr std::uint64_t kMaxReceiveWindow = std::uint64_t{1} << 30;  // bytes
 inline constexpr std::size_t kMaxPaths = 64;                                // ids 0..63
 
+// A path whose data is not acknowledged for this long is given up for another one.
+inline constexpr int kStallPtos = 3;
+inline constexpr Duration kMinStall = 250ms;
+
 }  // namespace dh::bulk

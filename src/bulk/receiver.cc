@@ -30,6 +30,7 @@ struct ReceiverPath {
       : channel(config, Direction::ToSender, id, properties) {}
 
   PathChannel channel;
+  bool usable = true;
   // A PING that rides on an ack now and then: measures the rtt and confirms key updates.
   std::optional<std::uint64_t> ping_number;
   std::optional<Instant> ping_at;
@@ -52,12 +53,14 @@ struct Receiver::Impl {
   }
   std::uint64_t live() const {
     std::uint64_t mask = 0;
-    for (const auto& path : paths) mask |= std::uint64_t{1} << path->channel.id;
+    for (const auto& path : paths)
+      if (path->usable) mask |= std::uint64_t{1} << path->channel.id;
     return mask;
   }
   Duration longest_pto() const {
     Duration pto = kTimerGranularity;
-    for (const auto& path : paths) pto = std::max(pto, path->channel.rtt.pto());
+    for (const auto& path : paths)
+      if (path->usable) pto = std::max(pto, path->channel.rtt.pto());
     return pto;
   }
 
@@ -106,6 +109,10 @@ void Receiver::remove_path(PathId id, Instant) {
   Impl& r = *impl_;
   std::erase_if(r.paths, [id](const auto& path) { return path->channel.id == id; });
   if (r.last_heard == id) r.last_heard.reset();
+}
+
+void Receiver::set_path_usable(PathId id, bool usable) {
+  if (ReceiverPath* path = impl_->find(id)) path->usable = usable;
 }
 
 ByteView Receiver::readable() const {
@@ -340,7 +347,9 @@ std::optional<Transmit> Receiver::poll_transmit(ByteSpan out, Instant now) {
 
 std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ByteSpan out, Instant now) {
   ReceiverPath* via = last_heard ? find(*last_heard) : nullptr;
-  if (via == nullptr) via = &about;
+  if (via == nullptr || !via->usable) via = &about;
+  for (auto it = paths.begin(); !via->usable && it != paths.end(); ++it) via = it->get();
+  if (!via->usable) return std::nullopt;
   FrameWriter frames(via->channel.plain_part(out));
   if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
     frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
@@ -387,7 +396,8 @@ std::optional<StreamEvent> Receiver::poll_event() {
 std::optional<Instant> Receiver::next_timeout() const {
   const Impl& r = *impl_;
   std::optional<Instant> next = earlier(r.abort.notice().due(), r.complete.due());
-  for (const auto& path : r.paths) next = earlier(next, path->channel.acks.due());
+  if (r.live() != 0)  // else acks wait for a path
+    for (const auto& path : r.paths) next = earlier(next, path->channel.acks.due());
   return earlier(next, r.linger_until);
 }
 

@@ -16,6 +16,8 @@ public:
 
   void add_path(PathId id, const PathProperties& properties, Instant now);
   void remove_path(PathId id, Instant now);
+  /// Whether datagrams on this path have somewhere to go; what arrives on it counts either way.
+  void set_path_usable(PathId id, bool usable);
 
   // Stream.
   ByteView readable() const;  // next bytes in order, contiguous; stable until consume() or an input

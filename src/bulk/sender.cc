@@ -25,12 +25,14 @@ struct Sender::Impl {
   }
   std::uint64_t live() const {
     std::uint64_t mask = 0;
-    for (const auto& path : paths) mask |= std::uint64_t{1} << path->channel.id;
+    for (const auto& path : paths)
+      if (path->usable) mask |= std::uint64_t{1} << path->channel.id;
     return mask;
   }
   Duration longest_pto() const {
     Duration pto = kTimerGranularity;
-    for (const auto& path : paths) pto = std::max(pto, path->channel.rtt.pto());
+    for (const auto& path : paths)
+      if (path->usable) pto = std::max(pto, path->channel.rtt.pto());
     return pto;
   }
   void prefer(SenderPath* path, Instant now);
@@ -103,7 +105,24 @@ void Sender::remove_path(PathId id, Instant now) {
 }
 
 void Sender::prefer_path(PathId id, Instant now) {
-  if (SenderPath* path = impl_->find(id)) impl_->prefer(path, now);
+  if (SenderPath* path = impl_->find(id); path != nullptr && path->usable) impl_->prefer(path, now);
+}
+
+void Sender::set_path_usable(PathId id, bool usable, Duration initial_rtt, Instant now) {
+  Impl& s = *impl_;
+  SenderPath* path = s.find(id);
+  if (path == nullptr) return;
+  path->usable = usable;
+  if (usable) {
+    path->restart(initial_rtt);
+    if (s.preferred == nullptr) s.prefer(path, now);
+    return;
+  }
+  path->abandon();
+  if (s.preferred != path) return;
+  s.preferred = nullptr;
+  for (const auto& other : s.paths)
+    if (other->usable) return s.prefer(other.get(), now);
 }
 
 void Sender::Impl::prefer(SenderPath* path, Instant now) {
@@ -290,7 +309,9 @@ std::optional<Transmit> Sender::Impl::send_control(ByteSpan out, Instant now) {
     const std::uint64_t bit = std::uint64_t{1} << path->channel.id;
     const bool answers_complete = (complete_ack_paths & bit) != 0;
     if (!answers_complete && !path->channel.acks.is_due(now)) continue;
-    FrameWriter frames(path->channel.plain_part(out));
+    SenderPath* via = path->usable ? path.get() : preferred;
+    if (via == nullptr) continue;
+    FrameWriter frames(via->channel.plain_part(out));
     if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
       frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
     if (answers_complete) frames.complete_ack();
@@ -302,7 +323,7 @@ std::optional<Transmit> Sender::Impl::send_control(ByteSpan out, Instant now) {
       ++counters.acks_sent;
     }
     complete_ack_paths &= ~bit;
-    return finish_packet(*path, out, frames.size(), {}, false, now);
+    return finish_packet(*via, out, frames.size(), {}, false, now);
   }
   return std::nullopt;
 }
@@ -398,7 +419,7 @@ std::optional<Instant> Sender::next_timeout() const {
   const Impl& s = *impl_;
   std::optional<Instant> next = s.abort.notice().due();
   for (const auto& path : s.paths) {
-    next = earlier(next, path->channel.acks.due());
+    if (path->usable || s.preferred != nullptr) next = earlier(next, path->channel.acks.due());
     next = earlier(next, path->next_timeout());
   }
   if (s.paced && s.preferred != nullptr) next = earlier(next, s.preferred->pacer_wake());
@@ -417,6 +438,11 @@ std::optional<Duration> Sender::smoothed_rtt(PathId id) const {
 
 std::uint64_t Sender::bytes_in_flight() const {
   return impl_->in_flight();
+}
+
+std::optional<Instant> Sender::stalls_at(PathId id) const {
+  const SenderPath* path = impl_->find(id);
+  return path == nullptr || impl_->complete ? std::nullopt : path->stalls_at();
 }
 
 std::optional<Instant> Sender::silent_since() const {

@@ -20,6 +20,10 @@ public:
   void remove_path(PathId id, Instant now);
   void prefer_path(PathId id, Instant now);
 
+  /// Whether datagrams on this path have somewhere to go. A path that becomes usable (again) starts afresh:
+  /// the route behind it is another one. Paths are usable when added.
+  void set_path_usable(PathId id, bool usable, Duration initial_rtt, Instant now);
+
   // Stream.
   std::size_t write(ByteView data);  // bytes accepted; fewer means the buffer is full
   std::size_t writable() const;      // bytes write() would accept now
@@ -40,6 +44,8 @@ public:
   const StreamCounters& counters() const;
   std::optional<Duration> smoothed_rtt(PathId path) const;
   std::uint64_t bytes_in_flight() const;
+  /// When the route behind this path must be given up unless an ack comes; empty: nothing is in flight there.
+  std::optional<Instant> stalls_at(PathId path) const;
   /// When data or an abort is in flight: since when nothing has been acknowledged. Empty: nothing
   /// outstanding.
   std::optional<Instant> silent_since() const;

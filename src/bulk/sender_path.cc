@@ -7,11 +7,32 @@ namespace dh::bulk {
 SenderPath::SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties,
                        OutgoingStream& stream, StreamCounters& counters)
     : channel(config, Direction::ToReceiver, id, properties), stream_(stream), counters_(counters) {
+  controller_ = make_controller();
+}
+
+std::unique_ptr<CongestionController> SenderPath::make_controller() const {
   ControllerConfig controller;
   controller.datagram_bytes = channel.properties.datagram_bytes;
-  controller.initial_packets = properties.is_relay ? kRelayInitialPackets : kInitialWindowPackets;
+  controller.initial_packets = channel.properties.is_relay ? kRelayInitialPackets : kInitialWindowPackets;
   controller.initial_rtt = channel.rtt.smoothed();
-  controller_ = std::make_unique<Cubic>(controller);
+  return std::make_unique<Cubic>(controller);
+}
+
+void SenderPath::restart(Duration initial_rtt) {
+  abandon();
+  channel.rtt = RttEstimator(initial_rtt);
+  controller_ = make_controller();
+  relay_window_ = {};
+  pacer_ = {};
+  loss_ = {};
+  last_rate_ = 0;
+  since_ack_me_ = 0;
+  window_limited_ = false;
+}
+
+std::optional<Instant> SenderPath::stalls_at() const {
+  if (packets_in_flight_ == 0) return std::nullopt;
+  return progress_at_ + std::max<Duration>(kStallPtos * channel.rtt.pto(), kMinStall);
 }
 
 SenderPath::Room SenderPath::room(Instant now) {
@@ -48,6 +69,7 @@ void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Insta
   controller_->on_sent(wire_bytes, in_flight_, now);
   if (!channel.properties.is_relay)
     pacer_.on_sent(wire_bytes, controller_->pacing_rate(), channel.rtt.smoothed(), now);
+  if (packets_in_flight_ == 0) progress_at_ = now;
   in_flight_ += wire_bytes;
   ++packets_in_flight_;
   last_sent_ = now;
@@ -90,6 +112,7 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
 
   pto_count_ = 0;
   probe_pending_ = false;
+  progress_at_ = now;
   batch.largest_acked = largest;
   batch.next_number = packets_.end();
   batch.smoothed_rtt = channel.rtt.smoothed();

@@ -80,12 +80,19 @@ public:
   void stop_handover() { handover_at_.reset(); }
   /// Puts everything in flight back into the stream's queue.
   void abandon();
+  /// Another route lies behind this path now: nothing learnt about the old one holds (RFC 9000 §9.4). Keys
+  /// and packet numbers go on.
+  void restart(Duration initial_rtt);
+  /// When too long has passed without an ack for what is in flight: the route is probably dead. Empty:
+  /// nothing is in flight.
+  std::optional<Instant> stalls_at() const;
 
   std::uint64_t bytes_in_flight() const { return in_flight_; }
   unsigned pto_count() const { return pto_count_; }
   const CongestionController& controller() const { return *controller_; }
   std::size_t remembered_packets() const { return packets_.size(); }
   PathChannel channel;
+  bool usable = true;  // a datagram put on it has somewhere to go
 
 private:
   struct Tail {
@@ -110,6 +117,7 @@ private:
 
   OutgoingStream& stream_;
   StreamCounters& counters_;
+  std::unique_ptr<CongestionController> make_controller() const;
   std::unique_ptr<CongestionController> controller_;
   RelayWindow relay_window_;
   Pacer pacer_;
@@ -120,8 +128,9 @@ private:
   std::uint64_t in_flight_ = 0, packets_in_flight_ = 0;
   std::uint64_t oldest_outstanding_ = 0;  // nothing below it is outstanding
   std::optional<std::uint64_t> largest_acked_;
-  double last_rate_ = 0;  // bytes per second
-  Instant last_sent_{};   // an ack-eliciting packet
+  double last_rate_ = 0;   // bytes per second
+  Instant last_sent_{};    // an ack-eliciting packet
+  Instant progress_at_{};  // last new ack, or when the first packet got into flight
   std::uint64_t since_ack_me_ = 0;
   bool window_limited_ = false;
   unsigned pto_count_ = 0;

@@ -45,6 +45,34 @@ TEST(Paths, ADeadPathIsLeftForTheOtherAndItsBytesAreRepaired) {
   EXPECT_TRUE(world.complete());
 }
 
+TEST(Paths, AStalledPathSaysSoWithinThreeProbeTimeouts) {
+  World world(12, config_of(12), 20'000'000);
+  world.add_path(0, kRelay, {.delay = 30ms});
+  world.add_path(1, kDirect, {.delay = 25ms, .bytes_per_second = 5e6, .queue_packets = 100});
+  world.sender.prefer_path(1, world.now);
+  world.run_for(500ms);
+  ASSERT_TRUE(world.sender.stalls_at(1));
+  EXPECT_GT(*world.sender.stalls_at(1), world.now);
+  const Instant died = world.now;
+  world.paths[1].link.dead = true;
+  while (world.sender.stalls_at(1) && *world.sender.stalls_at(1) > world.now) world.run_for(1ms);
+  EXPECT_LT(world.now - died, Duration(600ms));
+  EXPECT_GE(world.now - died, Duration(200ms));
+  world.sender.set_path_usable(1, false, 0ms, world.now);
+  world.receiver.set_path_usable(1, false);
+  EXPECT_FALSE(world.sender.stalls_at(1));
+  const auto stuck_at = world.sender.counters().stream_bytes;
+  world.run_for(300ms);
+  EXPECT_GT(world.sender.counters().stream_bytes, stuck_at) << "the relay must have taken over";
+  // The route comes back: the same path, keys and numbers, but a congestion window of its own.
+  world.paths[1].link.dead = false;
+  world.sender.set_path_usable(1, true, 50ms, world.now);
+  world.receiver.set_path_usable(1, true);
+  world.sender.prefer_path(1, world.now);
+  world.run();
+  EXPECT_TRUE(world.complete());
+}
+
 TEST(Paths, RemovingThePathInUseRequeuesWhatWasInFlight) {
   World world(3, config_of(3), 3'000'000);
   world.add_path(0, kRelay, {.delay = 30ms});
