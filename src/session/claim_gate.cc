@@ -147,6 +147,7 @@ bool ClaimGate::on_claim(Pending& pending, ByteView message, Instant now, UnixSe
   if (claim == nullptr) return false;
   ++counters_.claims;
   pending.claim = *claim;
+  pending.round_trip = now - (pending.deadline - kPendingLifetime);
   if (const auto reason = judge(*claim, wall)) {
     refuse(pending, *reason, now);
   } else {
@@ -178,7 +179,8 @@ std::optional<ClaimArrived> ClaimGate::poll_event() {
   const auto next = std::find_if(pending_.begin(), pending_.end(),
                                  [](const Pending& p) { return p.state == PendingState::Claiming; });
   if (next == pending_.end()) return std::nullopt;
-  ClaimArrived arrived{next->keys, std::move(next->channel), next->claim, next->from, next->relay};
+  ClaimArrived arrived{next->keys,  std::move(next->channel), next->claim, next->from,
+                       next->relay, next->round_trip};
   pending_.erase(next);
   deciding_ = arrived.keys.local_index;
   return arrived;

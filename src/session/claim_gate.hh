@@ -41,6 +41,7 @@ struct ClaimArrived {
   Claim claim;
   PublicKey from;
   std::size_t relay;
+  Duration round_trip{};  // from our M2 to the claim
 };
 
 /// What the gate saw. Everything up to `forged` was answered with silence.
@@ -118,6 +119,7 @@ private:
     std::size_t relay;
     Instant deadline;
     Claim claim;
+    Duration round_trip{};  // from M2 to the claim
   };
 
   bool on_m1(std::size_t relay, const PublicKey& from, ByteView packet, Instant now);

@@ -25,6 +25,8 @@ std::string_view to_string(SessionEnd end) {
       return "aborted";
     case SessionEnd::NetworkLost:
       return "network lost";
+    case SessionEnd::NoDirectPath:
+      return "no direct path";
   }
   return "unknown";
 }
@@ -63,6 +65,15 @@ bool Session::wants_relay(std::size_t relay) const {
   return impl_->wants_relay(relay);
 }
 
+path::PathFinder* Session::paths() {
+  return impl_->paths ? &*impl_->paths : nullptr;
+}
+
+void Session::on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now) {
+  impl_->udp_datagram(socket, from, datagram, now);
+  impl_->read_stream();
+}
+
 std::size_t Session::write(ByteView data) {
   return impl_->sender ? impl_->sender->write(data) : 0;
 }
@@ -99,7 +110,7 @@ void Session::on_timeout(Instant now, UnixSeconds wall) {
   impl_->read_stream();
 }
 
-std::optional<Session::RelayTransmit> Session::poll_transmit(ByteSpan out, Instant now) {
+std::optional<Session::Transmit> Session::poll_transmit(ByteSpan out, Instant now) {
   auto sent = impl_->transmit(out, now);
   impl_->read_stream();
   return sent;
@@ -126,10 +137,12 @@ SessionCounters Session::counters() const {
   if (impl_->receiver) out.stream = impl_->receiver->counters();
   out.unknown_packets = impl_->unknown_packets;
   out.relay_bytes = impl_->relay_bytes;
+  out.direct_bytes = impl_->direct_bytes;
   return out;
 }
 
 std::optional<Duration> Session::smoothed_rtt() const {
+  if (impl_->direct) return impl_->direct->rtt;
   const auto current = impl_->relays.current();
   if (!impl_->sender || !current) return std::nullopt;
   return impl_->sender->smoothed_rtt(static_cast<bulk::PathId>(*current));

@@ -12,6 +12,7 @@
 #include "bulk/stream.hh"
 #include "crypto/keys.hh"
 #include "derp/client_core.hh"
+#include "path/path_finder.hh"
 #include "session/handshake.hh"
 #include "session/relay_set.hh"
 #include "session/token.hh"
@@ -29,8 +30,16 @@ enum class SessionEnd : std::uint8_t {
   Expired,         // the token's time is over (dialer: before dialling; listener: nobody came)
   Aborted,         // one side ended the stream: see SessionEnded::abort
   NetworkLost,     // nothing heard for kPeerSilenceLimit
+  NoDirectPath,    // one was required and none was found within the wait: see PathFinder::obstacle()
 };
 std::string_view to_string(SessionEnd end);
+
+/// Where payload may travel.
+enum class PathPolicy : std::uint8_t {
+  Best,           // starts on the relay, moves to a direct path and back
+  ForceRelay,     // no direct path is looked for; nobody learns our addresses
+  RequireDirect,  // payload never crosses a relay
+};
 
 enum class Role : std::uint8_t { Listener, Dialer };
 enum class Direction : std::uint8_t { Send, Receive };  // of the one bulk stream
@@ -40,10 +49,12 @@ struct SessionConfig {
   Direction direction = Direction::Send;
   Token token;
   Capability capability = Capability::Pipe;
-  KeyPair derp_key;                           // ours on the relays; the listener's is in the token
-  std::optional<KeyPair> noise_key;           // listener only; its public half is in the token
-  Duration wait = 15s;                        // dialer: how long the listener may take to answer
-  AeadKind aead = AeadKind::Aes256Gcm;        // dialer: what this machine does fastest
+  KeyPair derp_key;                     // ours on the relays; the listener's is in the token
+  std::optional<KeyPair> noise_key;     // listener only; its public half is in the token
+  Duration wait = 15s;                  // dialer: how long the listener may take to answer
+  AeadKind aead = AeadKind::Aes256Gcm;  // dialer: what this machine does fastest
+  PathPolicy paths = PathPolicy::Best;
+  std::size_t direct_datagram_bytes = 1200;   // fits every path that carries IPv6
   std::size_t relay_datagram_bytes = 32'512;  // a frame of it fits a 32 KiB WebSocket message
 };
 
@@ -53,6 +64,16 @@ struct ClaimedBy {
 struct RelayInUse {
   std::size_t relay;
 };  // traffic moved to this relay of the token
+/// Traffic moved to this direct path.
+struct DirectInUse {
+  path::Route route;
+};
+/// The direct path is gone; traffic is on the relay again.
+struct DirectLost {
+  std::string why;  // a clause for people
+};
+using path::CloseSockets;
+using path::OpenSockets;
 /// Nothing was heard from the peer although something is due. Repeated by the caller's clock, not here.
 struct PeerSilent {
   Instant since;
@@ -68,12 +89,14 @@ struct SessionEnded {
   std::optional<RejectReason> reject;
   std::optional<bulk::StreamAborted> abort;
 };
-using SessionEvent = std::variant<ClaimedBy, RelayInUse, PeerSilent, PeerBack, StreamReadable, SessionEnded>;
+using SessionEvent = std::variant<ClaimedBy, RelayInUse, DirectInUse, DirectLost, OpenSockets, CloseSockets,
+                                  PeerSilent, PeerBack, StreamReadable, SessionEnded>;
 
 struct SessionCounters {
   bulk::StreamCounters stream;
   std::uint64_t unknown_packets = 0;                    // neither handshake, control nor bulk, or not ours
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // sent and received, per relay
+  std::uint64_t direct_bytes = 0;                       // sent and received over direct paths
 };
 
 /// One session from token to goodbye, for either role and direction: introduces handshake or claim gate,
@@ -98,6 +121,11 @@ public:
   void on_peer_gone(std::size_t relay, const PublicKey& peer, derp::PeerGoneReason reason, Instant now);
   bool wants_relay(std::size_t relay) const;
 
+  // Direct paths. The shell opens UDP sockets and tells the finder what it knows of this machine's network;
+  // after any call to it, drain as after any other input. nullptr with ForceRelay.
+  path::PathFinder* paths();
+  void on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now);
+
   // The stream, sending.
   std::size_t write(ByteView data);
   std::size_t writable() const;  // 0 before Open
@@ -117,8 +145,10 @@ public:
     PublicKey to;
     std::size_t size;
   };
-  /// Builds the next packet into `out` (at least kMaxPacketBytes). Only for relays that are up and writable.
-  std::optional<RelayTransmit> poll_transmit(ByteSpan out, Instant now);
+  using Transmit = std::variant<RelayTransmit, path::Transmit>;
+  /// Builds the next packet into `out` (at least kMaxPacketBytes). Only for relays that are up and writable,
+  /// and for sockets that were opened.
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
   std::optional<SessionEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

@@ -1,8 +1,8 @@
 #pragma once
 
 // The inside of Session, private to session*.cc: state and the steps between states. session_meeting.cc
-// brings the two ends together, session_traffic.cc keeps them talking and ends it, session.cc is the public
-// face.
+// brings the two ends together, session_direct.cc moves them off the relay, session_traffic.cc keeps them
+// talking and ends it, session.cc is the public face.
 
 #include <deque>
 
@@ -15,6 +15,9 @@
 #include "session/session.hh"
 
 namespace dh::session {
+
+/// The bulk path behind which the best direct route of the moment lies; relays are 0..kMaxRelays - 1.
+inline constexpr bulk::PathId kDirectPath = kMaxRelays;
 
 struct Session::Impl {
   enum class State : std::uint8_t { Meeting, Open, Closing, Ended };  // diagram in session.hh
@@ -30,6 +33,16 @@ struct Session::Impl {
   void heard(std::size_t relay, Instant now);
   void packet(std::size_t relay, const PublicKey& from, ByteSpan bytes, Instant now, UnixSeconds wall);
   void bulk_packet(std::size_t relay, ByteSpan bytes, Instant now);
+  // session_direct.cc
+  void start_paths(const SessionKeys& keys, Instant now);
+  void udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now);
+  void heard_direct(path::SocketId socket, const Endpoint& from, Instant now);
+  void read_paths(Instant now);
+  void use_direct(const path::Route& route, Instant now);
+  void leave_direct(const std::string& why, Instant now);
+  std::optional<Instant> last_heard() const;
+  bool policy(PathPolicy which) const { return config.paths == which; }
+
   void read_initiator(std::size_t relay, Instant now);
   void read_gate(Instant now);
   void read_control(Instant now);
@@ -42,9 +55,11 @@ struct Session::Impl {
   void watch_peer(Instant now);
   std::optional<Instant> next_timeout() const;
   bool usable(std::size_t relay) const { return relays.is_up(relay) && writable[relay]; }
-  std::optional<RelayTransmit> emit(std::size_t relay, const PublicKey& to, ByteView bytes, ByteSpan out);
-  std::optional<RelayTransmit> transmit(ByteSpan out, Instant now);
-  std::optional<RelayTransmit> transmit_bulk(ByteSpan out, Instant now);
+  std::optional<Transmit> emit(std::size_t relay, const PublicKey& to, ByteView bytes, ByteSpan out);
+  std::optional<Transmit> emit_direct(ByteView bytes, ByteSpan out);
+  std::optional<Transmit> transmit(ByteSpan out, Instant now);
+  std::optional<Transmit> transmit_control(ByteSpan out, Instant now);
+  std::optional<Transmit> transmit_bulk(ByteSpan out, Instant now);
   void read_stream();
   // Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
   void close_with(SessionEnded end_in, bool nothing_awaited);
@@ -64,6 +79,10 @@ struct Session::Impl {
   std::optional<ControlChannel> control;
   std::optional<bulk::Sender> sender;
   std::optional<bulk::Receiver> receiver;
+  std::optional<path::PathFinder> paths;
+  std::optional<path::Route> direct;  // in use
+  std::optional<Instant> direct_heard, direct_deadline;
+  std::uint64_t direct_bytes = 0;
   PublicKey peer{};
   std::deque<SessionEvent> events;
   std::deque<std::pair<std::size_t, Bytes>> copies;  // control packets for the other relays

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/check.hh"
 #include "session/session_impl.hh"
 #include "wire/datagram.hh"
@@ -33,6 +35,12 @@ Session::Impl::Impl(const SessionConfig& config_in, Instant now, UnixSeconds wal
     give_up = now + config.wait;
     if (left <= Duration::zero()) end(SessionEnd::Expired);
   }
+  if (policy(PathPolicy::ForceRelay)) return;
+  path::PathConfig finder;
+  finder.dialer = dialer();
+  finder.loopback_peer = std::any_of(config.token.relays.begin(), config.token.relays.end(),
+                                     [](const RelayRef& relay) { return relay.plain_http; });
+  paths.emplace(finder, now, rng);
 }
 
 void Session::Impl::relay_up(std::size_t relay, Instant now) {
@@ -78,7 +86,7 @@ void Session::Impl::start_handshake(std::size_t relay, Instant now) {
 void Session::Impl::relay_changed(Instant now) {
   const auto current = relays.current();
   if (!current || current == told_relay) return;
-  if (sender) sender->prefer_path(static_cast<bulk::PathId>(*current), now);
+  if (sender && !direct) sender->prefer_path(static_cast<bulk::PathId>(*current), now);
   if (state != State::Meeting) {
     told_relay = current;
     events.push_back(RelayInUse{*current});
@@ -96,7 +104,7 @@ bool Session::Impl::wants_relay(std::size_t relay) const {
 }
 
 void Session::Impl::heard(std::size_t relay, Instant now) {
-  const auto last = relays.last_heard();
+  const auto last = last_heard();
   if (silent_since) {
     events.push_back(PeerBack{now - *silent_since});
     silent_since.reset();
@@ -152,6 +160,7 @@ void Session::Impl::read_initiator(std::size_t relay, Instant now) {
       control.emplace(std::move(ready->channel));
       peer = config.token.listener_derp;
       open_stream(ready->keys, config.aead, now);
+      start_paths(ready->keys, now);
       relays.heard(relay, now);
       for (auto& initiator : initiators) initiator.reset();
       relay_changed(now);
@@ -178,6 +187,8 @@ void Session::Impl::read_gate(Instant now) {
     peer = arrived.from;
     control.emplace(std::move(arrived.channel));
     open_stream(arrived.keys, aead, now);
+    if (paths) paths->on_control_rtt(arrived.round_trip);
+    start_paths(arrived.keys, now);
     state = State::Open;
     relays.follow(arrived.relay);
     relays.heard(arrived.relay, now);
@@ -192,6 +203,13 @@ void Session::Impl::read_control(Instant now) {
     auto message = control->poll_message();
     if (!message) return;
     auto parsed = wire::parse_session_msg(*message);
+    if (parsed && paths) {
+      if (const auto* call = std::get_if<wire::CallMeMaybe>(&*parsed)) {
+        paths->on_call(*call, now);
+        read_paths(now);
+        continue;
+      }
+    }
     if (!parsed || !dialer() || state != State::Meeting) continue;  // pings ask for nothing but their ack
     if (std::holds_alternative<ClaimAccepted>(*parsed)) {
       accepted(now);
@@ -220,6 +238,18 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
     sender.emplace(stream, now, rng);
   } else {
     receiver.emplace(stream, now, rng);
+  }
+  if (paths) {
+    bulk::PathProperties by_udp;
+    by_udp.datagram_bytes = config.direct_datagram_bytes;
+    if (sender) sender->add_path(kDirectPath, by_udp, now);
+    if (sender) sender->set_path_usable(kDirectPath, false, by_udp.initial_rtt, now);
+    if (receiver) receiver->add_path(kDirectPath, by_udp, now);
+    if (receiver) receiver->set_path_usable(kDirectPath, false);
+  }
+  if (policy(PathPolicy::RequireDirect)) {
+    direct_deadline = now + config.wait;
+    return;
   }
   for (std::size_t i = 0; i < relays.size(); ++i) {
     const auto id = static_cast<bulk::PathId>(i);

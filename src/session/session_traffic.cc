@@ -26,6 +26,11 @@ void Session::Impl::timeout(Instant now, UnixSeconds wall) {
     read_gate(now);
   }
   if (control) control->on_timeout(now);
+  if (paths) {
+    if (direct && sender && is_due(sender->stalls_at(kDirectPath), now)) paths->on_stalled(now);
+    paths->on_timeout(now);
+    read_paths(now);
+  }
   if (sender) sender->on_timeout(now);
   if (receiver) receiver->on_timeout(now);
   if (state == State::Meeting) return meeting_timeout(now);
@@ -46,8 +51,9 @@ void Session::Impl::meeting_timeout(Instant now) {
 }
 
 void Session::Impl::watch_peer(Instant now) {
-  const auto last = relays.last_heard();
+  const auto last = last_heard();
   const auto due = due_since();
+  if (is_due(direct_deadline, now)) return end(SessionEnd::NoDirectPath);
   if (due && now - *due >= kSilenceSuspect) {
     if (!silent_since) {
       silent_since = due;
@@ -70,8 +76,10 @@ std::optional<Instant> Session::Impl::next_timeout() const {
     if (initiator) next = earlier(next, initiator->next_timeout());
   }
   if (gate) next = earlier(next, gate->next_timeout());
+  if (paths) next = earlier(next, paths->next_timeout());
+  if (direct && sender) next = earlier(next, sender->stalls_at(kDirectPath));
   // Behind a relay that takes nothing just now, what wants to be sent is woken by on_relay_writable instead.
-  const bool blocked = relays.current() && !writable[*relays.current()];
+  const bool blocked = !direct && relays.current() && !writable[*relays.current()];
   if (control && !blocked) next = earlier(next, control->next_timeout());
   if (sender && !blocked) next = earlier(next, sender->next_timeout());
   if (receiver && !blocked) next = earlier(next, receiver->next_timeout());
@@ -83,7 +91,8 @@ std::optional<Instant> Session::Impl::next_timeout() const {
       break;
     case State::Open:
       if (const auto due = due_since(); due && !silent_since) next = earlier(next, *due + kSilenceSuspect);
-      if (const auto last = relays.last_heard()) {
+      next = earlier(next, direct_deadline);
+      if (const auto last = last_heard()) {
         next = earlier(next, *last + kPeerSilenceLimit);
         if (control && control->all_acknowledged()) next = earlier(next, *last + kIdlePing);
       }
@@ -97,16 +106,30 @@ std::optional<Instant> Session::Impl::next_timeout() const {
   return next;
 }
 
-std::optional<Session::RelayTransmit> Session::Impl::emit(std::size_t relay, const PublicKey& to,
-                                                          ByteView bytes, ByteSpan out) {
+std::optional<Session::Transmit> Session::Impl::emit(std::size_t relay, const PublicKey& to, ByteView bytes,
+                                                     ByteSpan out) {
   CHECK(bytes.size() <= out.size());
   std::copy(bytes.begin(), bytes.end(), out.begin());
   count_bytes(relay, bytes.size());
   return RelayTransmit{relay, to, bytes.size()};
 }
 
-std::optional<Session::RelayTransmit> Session::Impl::transmit(ByteSpan out, Instant now) {
+std::optional<Session::Transmit> Session::Impl::emit_direct(ByteView bytes, ByteSpan out) {
+  CHECK(bytes.size() <= out.size());
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  direct_bytes += bytes.size();
+  return path::Transmit{direct->socket, direct->remote, bytes.size(), 0};
+}
+
+std::optional<Session::Transmit> Session::Impl::transmit(ByteSpan out, Instant now) {
   if (state == State::Ended) return std::nullopt;
+  if (paths) {
+    if (control && state != State::Closing) {
+      if (const auto rtt = control->smoothed_rtt()) paths->on_control_rtt(*rtt);
+      while (auto call = paths->poll_call(now)) control->send(wire::serialize(*call), now);
+    }
+    if (auto sent = paths->poll_transmit(out, now)) return *sent;
+  }
   while (!copies.empty()) {
     auto [relay, bytes] = std::move(copies.front());
     copies.pop_front();
@@ -121,28 +144,44 @@ std::optional<Session::RelayTransmit> Session::Impl::transmit(ByteSpan out, Inst
     if (!packet) break;
     if (usable(packet->relay)) return emit(packet->relay, packet->to, packet->bytes, out);
   }
+  if (auto sent = transmit_control(out, now)) return sent;
+  return transmit_bulk(out, now);
+}
+
+// The relay carries what is small; a direct path does when no relay can.
+std::optional<Session::Transmit> Session::Impl::transmit_control(ByteSpan out, Instant now) {
   const auto current = relays.current();
-  if (current && !writable[*current]) return std::nullopt;
+  const bool by_relay = current && writable[*current];
+  if (current && !by_relay && !direct) return std::nullopt;
   while (control) {
     auto bytes = control->poll_packet(now);
     if (!bytes) break;
-    if (!current) continue;  // no relay at all: as good as lost, and the timers go on
+    if (!by_relay && direct) return emit_direct(*bytes, out);
+    if (!by_relay) continue;  // no way at all: as good as lost, and the timers go on
     // While the peer may be deaf on this relay, small things go through every relay.
     for (std::size_t i = 0; silent_since && i < relays.size(); ++i) {
       if (i != *current) copies.emplace_back(i, *bytes);
     }
     return emit(*current, peer, *bytes, out);
   }
-  return transmit_bulk(out, now);
+  return std::nullopt;
 }
 
-std::optional<Session::RelayTransmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
+std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
+  const auto current = relays.current();
+  if (!direct && current && !writable[*current]) return std::nullopt;
   for (;;) {
     std::optional<bulk::Transmit> sent;
     if (sender) sent = sender->poll_transmit(out, now);
     if (receiver && !sent) sent = receiver->poll_transmit(out, now);
     if (!sent) break;
-    if (!relays.is_up(sent->path)) continue;  // as good as lost
+    if (sent->path == kDirectPath) {
+      if (!direct) continue;  // as good as lost
+      direct_bytes += sent->size;
+      paths->on_traffic(now);
+      return path::Transmit{direct->socket, direct->remote, sent->size, 0};
+    }
+    if (!relays.is_up(sent->path)) continue;
     count_bytes(sent->path, sent->size);
     return RelayTransmit{sent->path, peer, sent->size};
   }

@@ -1,0 +1,113 @@
+// How a session leaves its relay for a direct path and comes back: the path finder says where to, the bulk
+// stream moves in place. Spec: docs/protocol/paths.md.
+
+#include <algorithm>
+
+#include "base/overloaded.hh"
+#include "session/session_impl.hh"
+#include "wire/datagram.hh"
+
+namespace dh::session {
+namespace {
+
+constexpr std::string_view kFromDialer = "probe i->r";
+constexpr std::string_view kFromListener = "probe r->i";
+
+Secret<32> probe_key(const SessionKeys& keys, std::string_view label) {
+  const Secret<64> exported = export_key(keys, label);
+  Secret<32> key;
+  std::memcpy(key.uchar(), exported.uchar(), 32);
+  return key;
+}
+
+}  // namespace
+
+void Session::Impl::start_paths(const SessionKeys& keys, Instant now) {
+  if (!paths) return;
+  path::ProbeKeys probes;
+  probes.send = probe_key(keys, dialer() ? kFromDialer : kFromListener);
+  probes.receive = probe_key(keys, dialer() ? kFromListener : kFromDialer);
+  probes.local_index = keys.local_index;
+  probes.peer_index = keys.peer_index;
+  probes.dialer = dialer() ? config.derp_key.pub : peer;
+  probes.listener = config.token.listener_derp;
+  paths->start(probes, now);
+}
+
+std::optional<Instant> Session::Impl::last_heard() const {
+  const auto relay = relays.last_heard();
+  if (!relay || !direct_heard) return relay ? relay : direct_heard;
+  return std::max(*relay, *direct_heard);
+}
+
+void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now) {
+  if (state == State::Ended || !paths) return;
+  if (paths->on_datagram(socket, from, bytes, now)) return read_paths(now);
+  switch (wire::datagram_kind(bytes)) {
+    case wire::DatagramKind::Bulk: {
+      const bool authentic = sender ? sender->on_datagram(kDirectPath, bytes, now)
+                                    : receiver && receiver->on_datagram(kDirectPath, bytes, now);
+      if (!authentic) break;
+      direct_bytes += bytes.size();
+      if (dialer() && state == State::Meeting) accepted(now);
+      return heard_direct(socket, from, now);
+    }
+    case wire::DatagramKind::Control:
+      if (!control || !control->on_packet(bytes, now)) break;
+      heard_direct(socket, from, now);
+      return read_control(now);
+    case wire::DatagramKind::Handshake:  // begins on a relay, always
+    case wire::DatagramKind::Probe:      // of another session
+    case wire::DatagramKind::Unknown:
+      break;
+  }
+  ++unknown_packets;
+}
+
+void Session::Impl::heard_direct(path::SocketId socket, const Endpoint& from, Instant now) {
+  direct_heard = now;
+  if (silent_since) {
+    events.push_back(PeerBack{now - *silent_since});
+    silent_since.reset();
+  }
+  paths->on_peer_datagram(socket, from, now);
+}
+
+void Session::Impl::read_paths(Instant now) {
+  while (auto event = paths->poll_event()) {
+    std::visit(Overloaded{
+                   [&](const path::RouteUp& up) { use_direct(up.route, now); },
+                   [&](const path::RouteDown& down) { leave_direct(down.why, now); },
+                   [&](const path::OpenSockets& open) { events.push_back(open); },
+                   [&](const path::CloseSockets& close) { events.push_back(close); },
+               },
+               *event);
+  }
+}
+
+/// Promotion is nothing but this: the next packet goes another way.
+void Session::Impl::use_direct(const path::Route& route, Instant now) {
+  direct = route;
+  direct_deadline.reset();
+  if (sender) {
+    sender->set_path_usable(kDirectPath, true, route.rtt, now);
+    sender->prefer_path(kDirectPath, now);
+  }
+  if (receiver) receiver->set_path_usable(kDirectPath, true);
+  events.push_back(DirectInUse{route});
+}
+
+void Session::Impl::leave_direct(const std::string& why, Instant now) {
+  direct.reset();
+  const auto current = relays.current();
+  if (sender) {
+    if (current) sender->prefer_path(static_cast<bulk::PathId>(*current), now);
+    sender->set_path_usable(kDirectPath, false, Duration::zero(), now);
+  }
+  if (receiver) receiver->set_path_usable(kDirectPath, false);
+  if (policy(PathPolicy::RequireDirect)) direct_deadline = now + config.wait;
+  if (control && control->all_acknowledged()) control->send(wire::serialize(wire::Ping{}), now);
+  events.push_back(DirectLost{why});
+}
+
+}  // namespace dh::session
