@@ -251,10 +251,12 @@ void Host::run_application() {
 
 void Host::transmit() {
   while (auto out = session_.poll_transmit(packet_, world_.now())) {
-    Port& port = ports_[out->relay];
+    const auto* by_relay = std::get_if<session::Session::RelayTransmit>(&*out);
+    if (by_relay == nullptr) continue;
+    Port& port = ports_[by_relay->relay];
     if (!port.core) continue;
-    port.core->send_packet(out->to, ByteView(packet_).first(out->size), world_.now());
-    drain_client(out->relay);
+    port.core->send_packet(by_relay->to, ByteView(packet_).first(by_relay->size), world_.now());
+    drain_client(by_relay->relay);
   }
 }
 

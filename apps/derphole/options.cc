@@ -62,6 +62,10 @@ void add_network_options(CLI::App& command, CommonOptions& options) {
   add_output_options(command, options);
   command.add_flag("--hide-progress", options.hide_progress, "No progress line")
       ->envname("DERPHOLE_HIDE_PROGRESS");
+  command
+      .add_flag("--require-direct", options.require_direct,
+                "Never send payload over a relay; fail without a direct path")
+      ->envname("DERPHOLE_REQUIRE_DIRECT");
   command.add_flag("--force-relay", options.force_relay, "Stay on the relay, use no direct path")
       ->envname("DERPHOLE_FORCE_RELAY");
   command.add_option("--derp-map", options.derp_map, "DERP map to choose relays from: URL or file")

@@ -14,8 +14,8 @@ namespace dh::app {
 struct CommonOptions {
   bool verbose = false, quiet = false, silent = false, json = false;
   bool hide_progress = false;
-  bool force_relay = false;  // accepted: a session never leaves the relay yet
-  std::string derp_map;      // URL or file
+  bool force_relay = false, require_direct = false;
+  std::string derp_map;  // URL or file
   std::vector<std::string> derp_servers;
   std::string relay;  // "self": host one in this process
   Duration wait = 15s;

@@ -1,5 +1,7 @@
 #include "session_command.hh"
 
+#include <algorithm>
+#include <cmath>
 #include <csignal>
 
 #include <fmt/format.h>
@@ -7,6 +9,7 @@
 
 #include "base/printable.hh"
 #include "io/clock.hh"
+#include "path_words.hh"
 
 namespace dh::app {
 namespace {
@@ -66,6 +69,23 @@ EndWords words_for_reject(session::RejectReason reason) {
   return {Exit::Failure, "the other side refused"};
 }
 
+constexpr Duration kHintAfter = 10s;  // on the relay: then the person is told why, once
+
+// `direct 97%, relay 3%`; never rounds a share that exists to nothing.
+std::string share_words(double relay_share) {
+  if (relay_share >= 1) return "relay 100%";
+  if (relay_share <= 0) return "direct 100%";
+  const int relay = std::clamp(static_cast<int>(std::lround(relay_share * 100)), 1, 99);
+  return fmt::format("direct {}%, relay {}%", 100 - relay, relay);
+}
+
+session::PathPolicy policy_of(const CommonOptions& common) {
+  if (common.force_relay && common.require_direct)
+    throw CommandError(Exit::Usage, "--force-relay and --require-direct exclude each other");
+  if (common.force_relay) return session::PathPolicy::ForceRelay;
+  return common.require_direct ? session::PathPolicy::RequireDirect : session::PathPolicy::Best;
+}
+
 }  // namespace
 
 EndWords words_for(const session::SessionEnded& end, const std::string& last_trouble) {
@@ -93,12 +113,17 @@ EndWords words_for(const session::SessionEnded& end, const std::string& last_tro
       return words_for_abort(*end.abort);
     case session::SessionEnd::NetworkLost:
       return {Exit::NetworkLost, "nothing was heard from the other side for 30 minutes; giving up" + trouble};
+    case session::SessionEnd::NoDirectPath:
+      return {Exit::NetworkLost, "no direct path was found, and --require-direct forbids the relay"};
   }
   return {Exit::Failure, "the session ended"};
 }
 
 SessionCommand::SessionCommand(const CommonOptions& common, session::Direction direction)
-    : reporter_(common.reporter()), direction_(direction), signals_(context_, SIGINT, SIGTERM, SIGHUP) {
+    : reporter_(common.reporter()),
+      direction_(direction),
+      policy_(policy_of(common)),
+      signals_(context_, SIGINT, SIGTERM, SIGHUP) {
   std::signal(SIGPIPE, SIG_IGN);
   watch_signals();
 }
@@ -127,6 +152,7 @@ void SessionCommand::watch_signals() {
 }
 
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {
+  options.session.paths = policy_;
   driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
   driver_->start();
   context_.restart();
@@ -135,19 +161,52 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   EndWords words = words_for(*ended_, last_trouble_);
   if (ended_->end == session::SessionEnd::Expired && direction_ == session::Direction::Receive)
     words = {Exit::PeerAbsent, "nobody came while the token was valid. Run the command again for a new one."};
+  if (ended_->end == session::SessionEnd::NoDirectPath && !obstacle_.empty())
+    words.sentence += ": " + obstacle_;
   if (words.status != Exit::Ok) throw CommandError(words.status, words.sentence);
   return Exit::Ok;
 }
 
 void SessionCommand::on_claimed() {
-  claimed_ = true;
+  claimed_at_ = io::now();
   reporter_.state("claimed");
+  if (policy_ != session::PathPolicy::ForceRelay) reporter_.state("probing-direct");
 }
 
 void SessionCommand::on_relay_path(std::size_t relay, const session::RelayRef& ref) {
-  if (!path_told_) reporter_.state("connected-relay", {{"relay", Reporter::text(ref.host)}});
+  relay_host_ = ref.host;
+  if (!path_told_ && policy_ != session::PathPolicy::RequireDirect)
+    reporter_.state("connected-relay", {{"relay", Reporter::text(ref.host)}});
   path_told_ = true;
   reporter_.detail("relay", fmt::format("{} {}:{}", relay, ref.host, ref.port));
+}
+
+void SessionCommand::on_direct_path(const path::Route& route) {
+  const std::string address = route.remote.to_string();
+  if (badge_ == "relay")
+    reporter_.state("connected-direct", {{"address", Reporter::text(address)},
+                                         {"path", Reporter::text(badge_for(route))},
+                                         {"rtt_ms", Reporter::number(to_seconds(route.rtt) * 1000)}});
+  badge_ = badge_for(route);
+  reporter_.detail("direct",
+                   fmt::format("{} {} rtt={:.1f}ms", badge_, address, to_seconds(route.rtt) * 1000));
+}
+
+void SessionCommand::on_direct_lost(const std::string& why) {
+  badge_ = "relay";
+  reporter_.detail("direct-lost", why);
+  reporter_.event("direct-lost", {{"message", Reporter::text(why)}});
+  if (policy_ != session::PathPolicy::RequireDirect)
+    reporter_.state("connected-relay", {{"relay", Reporter::text(relay_host_)}});
+}
+
+void SessionCommand::on_path_check(session::Session& session) {
+  if (policy_ == session::PathPolicy::ForceRelay || session.paths() == nullptr) return;
+  if (!session.paths()->current()) obstacle_ = words_for(session.paths()->obstacle());
+  if (hint_told_ || badge_ != "relay" || !claimed_at_ || io::now() - *claimed_at_ < kHintAfter) return;
+  hint_told_ = true;
+  reporter_.event("relay-hint", {{"message", Reporter::text(obstacle_)}});
+  reporter_.line("Still on the relay: " + obstacle_ + ".");
 }
 
 void SessionCommand::on_relay_trouble(std::size_t relay, const std::string& why) {
@@ -171,7 +230,7 @@ void SessionCommand::on_back(Duration silent_for) {
 }
 
 void SessionCommand::on_progress(std::uint64_t bytes, std::uint64_t total) {
-  reporter_.progress(bytes, total, "relay", io::now());
+  reporter_.progress(bytes, total, badge_, io::now());
 }
 
 void SessionCommand::on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
@@ -186,6 +245,10 @@ void SessionCommand::report_done(const session::SessionCounters& counters, Durat
   const std::uint64_t bytes = counters.stream.stream_bytes;
   const double seconds = std::max(1e-9, to_seconds(open_for));
   const double rate = static_cast<double>(bytes) / seconds;
+  std::uint64_t by_relay = 0;
+  for (const std::uint64_t relay : counters.relay_bytes) by_relay += relay;
+  const double all = static_cast<double>(std::max<std::uint64_t>(1, by_relay + counters.direct_bytes));
+  const double relay_share = counters.direct_bytes == 0 ? 1.0 : static_cast<double>(by_relay) / all;
   reporter_.state("stream-complete");
   reporter_.detail("resent-bytes", fmt::format("{}", counters.stream.resent_bytes));
   reporter_.detail("packets-lost", fmt::format("{}", counters.stream.packets_lost));
@@ -194,10 +257,10 @@ void SessionCommand::report_done(const session::SessionCounters& counters, Durat
                            {"seconds", Reporter::number(seconds)},
                            {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
                            {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
-                           {"relay_share", "1.000"}});
-  reporter_.line(fmt::format("{} {} in {}, {}, relay 100%",
+                           {"relay_share", Reporter::number(relay_share)}});
+  reporter_.line(fmt::format("{} {} in {}, {}, {}",
                              direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),
-                             human_duration(open_for), human_rate(rate)));
+                             human_duration(open_for), human_rate(rate), share_words(relay_share)));
 }
 
 }  // namespace dh::app

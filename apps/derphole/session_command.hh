@@ -37,10 +37,13 @@ public:
   // io::SessionObserver
   void on_claimed() override;
   void on_relay_path(std::size_t relay, const session::RelayRef& ref) override;
+  void on_direct_path(const path::Route& route) override;
+  void on_direct_lost(const std::string& why) override;
   void on_relay_trouble(std::size_t relay, const std::string& why) override;
   void on_silent(Duration for_how_long) override;
   void on_back(Duration silent_for) override;
   void on_progress(std::uint64_t bytes, std::uint64_t total) override;
+  void on_path_check(session::Session& session) override;
   void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
                 Duration open_for) override;
 
@@ -50,6 +53,7 @@ private:
 
   Reporter reporter_;
   session::Direction direction_;
+  session::PathPolicy policy_;
   // Never destroyed: its resolver thread may sit in a dead DNS for half a minute, and nobody should wait for
   // that at the end.
   boost::asio::io_context& context_ = *new boost::asio::io_context;
@@ -57,8 +61,10 @@ private:
   io::SystemRng rng_;
   std::optional<io::SessionDriver> driver_;
   std::optional<session::SessionEnded> ended_;
-  std::string last_trouble_;
-  bool claimed_ = false, path_told_ = false, interrupted_ = false, silence_told_ = false;
+  std::string last_trouble_, relay_host_, obstacle_, badge_ = "relay";
+  std::optional<Instant> claimed_at_;
+  bool hint_told_ = false;
+  bool path_told_ = false, interrupted_ = false, silence_told_ = false;
 };
 
 template <class T>

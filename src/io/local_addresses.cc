@@ -1,11 +1,14 @@
 #include "io/local_addresses.hh"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+
+#include "io/listen_socket.hh"
 
 namespace dh::io {
 namespace {
@@ -15,10 +18,34 @@ int rank(const IpAddress& address) {
   return address.is_v4() ? 0 : 1;
 }
 
+unsigned prefix_bits(const sockaddr* mask) {
+  if (mask == nullptr) return 0;
+  ByteArray<16> bytes{};
+  std::size_t size = 0;
+  if (mask->sa_family == AF_INET) {
+    size = 4;
+    std::memcpy(bytes.data(), &reinterpret_cast<const sockaddr_in*>(mask)->sin_addr, size);
+  } else if (mask->sa_family == AF_INET6) {
+    size = 16;
+    std::memcpy(bytes.data(), &reinterpret_cast<const sockaddr_in6*>(mask)->sin6_addr, size);
+  }
+  unsigned bits = 0;
+  for (std::size_t i = 0; i < size; ++i)
+    bits += static_cast<unsigned>(std::popcount(static_cast<unsigned>(bytes[i])));
+  return bits;
+}
+
+std::optional<IpAddress> source_towards(const Endpoint& to) {
+  const Fd fd(::socket(to.address.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const SocketAddress address = SocketAddress::from(to);
+  if (!fd || ::connect(fd.get(), address.data(), address.size) != 0) return std::nullopt;
+  return bound_endpoint(fd).address;
+}
+
 }  // namespace
 
-std::vector<IpAddress> local_addresses() {
-  std::vector<IpAddress> out;
+std::vector<path::LocalAddress> local_networks() {
+  std::vector<path::LocalAddress> out;
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return out;
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
@@ -40,11 +67,29 @@ std::vector<IpAddress> local_addresses() {
       continue;
     }
     if (address.is_link_local() || address.is_unspecified()) continue;
-    if (std::find(out.begin(), out.end(), address) == out.end()) out.push_back(address);
+    const bool known = std::any_of(out.begin(), out.end(),
+                                   [&](const path::LocalAddress& a) { return a.address == address; });
+    if (!known) out.push_back({address, prefix_bits(entry->ifa_netmask)});
   }
   freeifaddrs(list);
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const auto& a, const auto& b) { return rank(a.address) < rank(b.address); });
   return out;
+}
+
+std::vector<IpAddress> local_addresses() {
+  std::vector<IpAddress> out;
+  for (const path::LocalAddress& local : local_networks()) out.push_back(local.address);
+  return out;
+}
+
+NetworkState network_state() {
+  NetworkState state;
+  state.addresses = local_networks();
+  // Any address outside will do; connecting a datagram socket only looks up the route.
+  state.uplink_v4 = source_towards({IpAddress::v4(1, 1, 1, 1), 9});
+  state.uplink_v6 = source_towards({*IpAddress::parse("2606:4700:4700::1111"), 9});
+  return state;
 }
 
 }  // namespace dh::io

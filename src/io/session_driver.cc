@@ -5,6 +5,7 @@
 #include "base/check.hh"
 #include "base/overloaded.hh"
 #include "io/clock.hh"
+#include "io/direct_paths.hh"
 
 namespace dh::io {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 constexpr int kPacketsPerTurn = 64;  // then other work gets its turn
 constexpr Duration kProgressInterval = 500ms;
 constexpr Duration kSilenceNotice = 2s;  // no stall longer than this goes without a word
+constexpr Duration kNap = 5s;            // a timer that comes later: this machine was asleep
 constexpr Duration kFlushLimit = 500ms;  // for the last packets to leave for the relay
 
 }  // namespace
@@ -66,8 +68,20 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
 
   void start() {
     last_turn = now();
+    if (session.paths() != nullptr) {
+      direct.emplace(
+          executor, session, options.session.token.relays, [this] { schedule(); },
+          [this] { reconnect_relays(); });
+      direct->start();
+    }
     schedule();
     tick_progress();
+  }
+
+  // A new uplink: what was open over the old one may hang for a minute before TCP notices.
+  void reconnect_relays() {
+    for (auto& port : ports)
+      if (port) port->client->reconnect_now();
   }
 
   void schedule() {
@@ -169,12 +183,21 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   void transmit(Instant at) {
     for (int i = 0; i < kPacketsPerTurn; ++i) {
       const auto out = session.poll_transmit(packet, at);
-      if (!out) return;
-      Port* port = ports[out->relay].get();
+      if (!out) {
+        if (direct) direct->flush();
+        return;
+      }
+      if (const auto* by_udp = std::get_if<path::Transmit>(&*out)) {
+        direct->send(*by_udp, ByteView(packet).first(by_udp->size));
+        continue;
+      }
+      const auto& by_relay = std::get<session::Session::RelayTransmit>(*out);
+      Port* port = ports[by_relay.relay].get();
       if (port == nullptr) continue;
-      port->client->send(out->to, ByteView(packet).first(out->size));
-      if (!port->client->writable()) session.on_relay_writable(out->relay, false);
+      port->client->send(by_relay.to, ByteView(packet).first(by_relay.size));
+      if (!port->client->writable()) session.on_relay_writable(by_relay.relay, false);
     }
+    if (direct) direct->flush();
     schedule();
   }
 
@@ -189,6 +212,13 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
                      [&](const session::RelayInUse& use) {
                        observer.on_relay_path(use.relay, options.session.token.relays[use.relay]);
                      },
+                     [&](const session::DirectInUse& use) { observer.on_direct_path(use.route); },
+                     [&](const session::DirectLost& lost) { observer.on_direct_lost(lost.why); },
+                     [&](const session::OpenSockets& open) {
+                       direct->open(open);
+                       schedule();
+                     },
+                     [&](const session::CloseSockets& close) { direct->close(close); },
                      [&](const session::PeerSilent& silent) { silent_since = silent.since; },
                      [&](const session::PeerBack& back) {
                        silent_since.reset();
@@ -224,12 +254,18 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void tick_progress() {
+    const Instant ticked = now();
     progress_timer.expires_after(kProgressInterval);
-    progress_timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
+    progress_timer.async_wait([ticked, self = shared_from_this()](boost::system::error_code error) {
       if (error || self->stopped) return;
+      // Our clock goes on while the machine sleeps, timers do not.
+      if (now() - ticked > kProgressInterval + kNap) {
+        if (self->direct) self->direct->on_resume();
+      }
       if (self->opened_at) {
         self->observer.on_progress(self->session.counters().stream.stream_bytes, self->expected_bytes);
         const Instant at = now();
+        self->observer.on_path_check(self->session);
         if (self->silent_since && at - *self->silent_since >= kSilenceNotice) {
           self->silence_told = true;
           self->observer.on_silent(at - *self->silent_since);
@@ -250,7 +286,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     flush(open_for);
   }
 
-  void flush(Duration open_for) {
+  void flush(Duration open_for) {  // of the relays; what went out by UDP is gone already
     bool flushed = true;
     for (const auto& port : ports)
       flushed = flushed && (!port || !port->client->is_up() || port->client->flushed());
@@ -272,6 +308,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     for (auto& port : ports) {
       if (port) port->client->stop();
     }
+    direct.reset();
     source.reset();
     sink.reset();
   }
@@ -296,6 +333,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   asio::steady_timer progress_timer;
   Bytes packet;
   std::array<std::unique_ptr<Port>, session::kMaxRelays> ports;
+  std::optional<DirectPaths> direct;
   std::unique_ptr<FileSource> source;
   std::unique_ptr<FileSink> sink;
   std::optional<Instant> armed_for, opened_at, silent_since;

@@ -17,11 +17,16 @@ public:
   virtual ~SessionObserver() = default;
   virtual void on_claimed() = 0;
   virtual void on_relay_path(std::size_t relay, const session::RelayRef& ref) = 0;
+  virtual void on_direct_path(const path::Route& route) = 0;
+  /// Traffic is on the relay again.
+  virtual void on_direct_lost(const std::string& why) = 0;
   virtual void on_relay_trouble(std::size_t relay, const std::string& why) = 0;
   virtual void on_silent(Duration for_how_long) = 0;
   virtual void on_back(Duration silent_for) = 0;
   /// Twice a second while open: bytes the receiver has confirmed, and the size if it is known (else 0).
   virtual void on_progress(std::uint64_t bytes, std::uint64_t total) = 0;
+  /// With every progress: for hints about the path.
+  virtual void on_path_check(session::Session& session) = 0;
   /// The last call.
   virtual void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
                         Duration open_for) = 0;

@@ -1,0 +1,106 @@
+#include "io/direct_paths.hh"
+
+#include "io/clock.hh"
+#include "io/resolve.hh"
+
+namespace dh::io {
+namespace {
+
+constexpr Duration kResolveLimit = 5s;
+
+// Not a member: it outlives the object when DNS does.
+asio::awaitable<void> resolve_server(std::string host, std::uint16_t port,
+                                     std::function<void(const Endpoint&)> found) {
+  const auto addresses = co_await resolve(std::move(host), now() + kResolveLimit);
+  if (!addresses) co_return;
+  for (const IpAddress& address : *addresses) found({address, port});
+}
+
+}  // namespace
+
+DirectPaths::DirectPaths(asio::any_io_executor executor, session::Session& session,
+                         const std::vector<session::RelayRef>& relays, std::function<void()> on_input,
+                         std::function<void()> on_network_change)
+    : executor_(std::move(executor)),
+      session_(session),
+      relays_(relays),
+      on_input_(std::move(on_input)),
+      on_network_change_(std::move(on_network_change)),
+      alive_(std::make_shared<bool>(true)),
+      sockets_(
+          executor_,
+          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram) {
+            session_.on_udp_datagram(id, from, datagram, now());
+          },
+          [this] { on_input_(); },
+          [this](path::SocketId id, const Endpoint& to) {
+            session_.paths()->on_send_failed(id, to, now());
+            on_input_();
+          }),
+      monitor_(executor_, [this](const NetworkState& state) {
+        session_.paths()->on_local_addresses(state.addresses, now());
+        session_.paths()->on_network_changed(now());
+        on_network_change_();
+        on_input_();
+      }) {}
+
+DirectPaths::~DirectPaths() {
+  *alive_ = false;
+}
+
+void DirectPaths::start() {
+  path::PathFinder& paths = *session_.paths();
+  paths.on_local_addresses(monitor_.state().addresses, now());
+  for (const path::SocketId id : {path::kSocketV4, path::kSocketV6}) {
+    const bool v6 = id == path::kSocketV6;
+    if (const auto port = sockets_.open(id, v6)) paths.on_socket_open(id, v6, *port, now());
+  }
+  find_stun_servers();
+  on_input_();
+}
+
+void DirectPaths::find_stun_servers() {
+  for (const session::RelayRef& relay : relays_) {
+    if (!relay.stun_port) continue;
+    const std::uint16_t port = *relay.stun_port;
+    for (const IpAddress& address : relay.addresses)
+      session_.paths()->add_stun_server({address, port}, now());
+    if (!relay.addresses.empty()) continue;
+    if (const auto literal = IpAddress::parse(relay.host)) {
+      session_.paths()->add_stun_server({*literal, port}, now());
+      continue;
+    }
+    auto found = [this, alive = alive_](const Endpoint& server) {
+      if (!*alive) return;
+      session_.paths()->add_stun_server(server, now());
+      on_input_();
+    };
+    asio::co_spawn(executor_, resolve_server(relay.host, port, std::move(found)), [](std::exception_ptr) {
+      // A name that does not resolve leaves us one server less; the relay's own trouble is told elsewhere.
+    });
+  }
+}
+
+void DirectPaths::open(const path::OpenSockets& wanted) {
+  for (std::size_t i = 0; i < wanted.count; ++i) {
+    const auto id = static_cast<path::SocketId>(wanted.first + i);
+    if (const auto port = sockets_.open(id, false)) {
+      session_.paths()->on_socket_open(id, false, *port, now());
+    } else {
+      session_.paths()->on_socket_failed(id, now());
+    }
+  }
+}
+
+void DirectPaths::close(const path::CloseSockets& unwanted) {
+  for (std::size_t i = 0; i < unwanted.count; ++i)
+    sockets_.close(static_cast<path::SocketId>(unwanted.first + i));
+}
+
+void DirectPaths::on_resume() {
+  session_.paths()->on_network_changed(now());
+  on_network_change_();
+  on_input_();
+}
+
+}  // namespace dh::io

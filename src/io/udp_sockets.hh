@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <boost/asio.hpp>
+
+#include "base/address.hh"
+#include "path/route.hh"
+
+namespace dh::io {
+
+namespace asio = boost::asio;
+
+struct UdpCounters {
+  std::uint64_t datagrams_in = 0, datagrams_out = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t send_calls = 0, receive_calls = 0;
+  std::uint64_t send_dropped = 0;  // the socket's buffer was full
+  std::uint64_t send_refused = 0;  // no route, or a firewall of this machine
+};
+
+/// The UDP sockets of one session: unconnected and bound to every address, so that they outlive a change of
+/// the uplink. Consecutive datagrams of one size to one place leave in one system call (UDP_SEGMENT) where
+/// the kernel can. A resource on one executor.
+class UdpSockets {
+public:
+  /// `datagram` may be changed in place until the call returns.
+  using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram)>;
+  using OnBatchEnd = std::function<void()>;
+  using OnRefused = std::function<void(path::SocketId, const Endpoint& to)>;
+
+  UdpSockets(asio::any_io_executor executor, OnDatagram on_datagram, OnBatchEnd on_batch_end,
+             OnRefused on_refused);
+  ~UdpSockets();
+
+  /// The port it got; nullopt when the machine has no such family or no descriptor is left.
+  std::optional<std::uint16_t> open(path::SocketId id, bool is_v6);
+  void close(path::SocketId id);
+  void close_all();
+
+  /// Queues one datagram; what is queued leaves with flush() or before. ttl 0: the system's default.
+  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl);
+  void flush();
+  const UdpCounters& counters() const;
+
+private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;  // shared with its pending waits
+};
+
+}  // namespace dh::io
