@@ -95,8 +95,8 @@ using SessionEvent = std::variant<ClaimedBy, RelayInUse, DirectInUse, DirectLost
 struct SessionCounters {
   bulk::StreamCounters stream;
   std::uint64_t unknown_packets = 0;                    // neither handshake, control nor bulk, or not ours
-  std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // sent and received, per relay
-  std::uint64_t direct_bytes = 0;                       // sent and received over direct paths
+  std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // of the stream, sent and received, per relay
+  std::uint64_t direct_bytes = 0;                       // of the stream, over direct paths
 };
 
 /// One session from token to goodbye, for either role and direction: introduces handshake or claim gate,

@@ -110,14 +110,12 @@ std::optional<Session::Transmit> Session::Impl::emit(std::size_t relay, const Pu
                                                      ByteSpan out) {
   CHECK(bytes.size() <= out.size());
   std::copy(bytes.begin(), bytes.end(), out.begin());
-  count_bytes(relay, bytes.size());
   return RelayTransmit{relay, to, bytes.size()};
 }
 
 std::optional<Session::Transmit> Session::Impl::emit_direct(ByteView bytes, ByteSpan out) {
   CHECK(bytes.size() <= out.size());
   std::copy(bytes.begin(), bytes.end(), out.begin());
-  direct_bytes += bytes.size();
   return path::Transmit{direct->socket, direct->remote, bytes.size(), 0};
 }
 

@@ -10,7 +10,7 @@ SIZE = 128 << 20
 
 
 def main():
-    with World(sys.argv[1]) as world:
+    with World(sys.argv[1], direct=True) as world:
         source, target = world.path("source"), world.path("received")
         print(f"1. making a file of {SIZE >> 20} MiB of random bytes")
         make_file(source, SIZE)
@@ -25,12 +25,14 @@ def main():
         listener.finish(30)
         seconds = time.monotonic() - started
         for line in listener.stderr().splitlines():
-            if re.match(r"(waiting-for-claim|claimed|connected-\w+|probing-\w+|stream-complete)$|received ", line):
+            if re.match(r"(waiting-for-claim|claimed|connected-\w+|stream-complete)$|received ", line):
                 print(f"   listen: {line}")
-        path = "relay" if listener.has_line("^connected-relay$") else "?"
+        words = [text for _, text in listener.lines if text and re.match("connected-", text)]
+        path = " first, then ".join(word.removeprefix("connected-") for word in words)
+        share = re.search(r"[^,]*(relay|direct) \d+%.*", listener.stderr())
         sums = sha256(source), sha256(target)
         expect(sums[0] == sums[1], f"the files differ: {sums[0]} and {sums[1]}")
-        print(f"5. path: {path}; {SIZE / 1e6:.0f} MB in {seconds:.2f} s, {SIZE / 1e6 / seconds:.0f} MB/s, start to end")
+        print(f"5. path: {path} ({share[0].strip() if share else '?'}); {SIZE / 1e6:.0f} MB in {seconds:.2f} s, {SIZE / 1e6 / seconds:.0f} MB/s, start to end")
         print(f"   SHA-256 of both files: {sums[0]}")
         print("The relay saw ciphertext only. Try it yourself: README.md shows the two commands.")
 

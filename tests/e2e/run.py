@@ -43,6 +43,37 @@ def test_verbose_prints_the_state_words_in_order():
             expect(sorted(got) == sorted(words) and got[-1] == "stream-complete", f"state words were {got}")
 
 
+def test_moves_to_a_direct_path_in_place():
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        listener, sender = transfer(world, server, 64 << 20, "--verbose")
+        for process in (listener, sender):
+            words = [text for _, text in process.lines if text in ("claimed", "probing-direct", "connected-relay",
+                                                                   "connected-direct", "stream-complete")]
+            expect(words[0] == "claimed" and words[-1] == "stream-complete", f"state words were {words}")
+            expect("probing-direct" in words and "connected-direct" in words, f"state words were {words}")
+            expect(process.has_line("direct [0-9]+%|direct 100%"), process.stderr())
+
+
+def test_require_direct_sends_no_payload_over_the_relay():
+    with World(BINARY, direct=True) as world:
+        port = free_port()
+        world.relay(port=port)
+        front, seen = free_port(), world.path("seen")
+        tap = world.start_other([sys.executable, os.path.join(os.path.dirname(__file__), "tap.py"), str(front), str(port), seen])
+        tap.wait_line("ready")
+        listener, sender = transfer(world, f"http://127.0.0.1:{front}", 8 << 20, "--require-direct", "--verbose")
+        for process in (listener, sender):
+            expect(not process.has_line("^connected-relay") and process.has_line("direct 100%"), process.stderr())
+        crossed = os.path.getsize(seen)
+        expect(crossed < 64 << 10, f"{crossed} bytes crossed the relay")
+
+
+def test_require_and_forbid_at_once_is_a_usage_error():
+    with World(BINARY, direct=True) as world:
+        world.start("listen", "--require-direct", "--force-relay", "--relay", "self").finish(10, status=2)
+
+
 def test_json_events():
     with World(BINARY) as world:
         _, server = world.relay()

@@ -140,11 +140,14 @@ class Process:
 class World:
     """A scratch directory, the binary, and every process started: all gone at the end."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, direct=False):
+        """`direct`: sessions may leave the relay; else they stay on it, because the relay is what is tested."""
         self.binary = os.path.abspath(binary)
         self.dir = tempfile.mkdtemp(prefix="derphole-e2e-")
         self.processes = []
         self.env = {"XDG_STATE_HOME": self.path("state"), "XDG_CACHE_HOME": self.path("cache"), "HOME": self.dir}
+        if not direct:
+            self.env["DERPHOLE_FORCE_RELAY"] = "1"
 
     def path(self, name):
         return os.path.join(self.dir, name)

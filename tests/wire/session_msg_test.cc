@@ -24,7 +24,15 @@ TEST(SessionMsg, EveryMessageHasItsGoldenBytes) {
       {Close{5, "bye"}, "04000503627965"},
       {RelayHint{1}, "0501"},
       {Ping{}, "06"},
-      {UnknownMsg{0x10, *from_hex("aabb")}, "10aabb"},
+      {CallMeMaybe{0x01020304,
+                   7,
+                   PunchMode::FreshPort,
+                   MappingBehaviour::Sequential,
+                   {{CandidateKind::Host, *Endpoint::parse("192.168.1.2:40000")},
+                    {CandidateKind::Predicted, *Endpoint::parse("[2001:db8::1]:4660")}}},
+       "1001020304000000070203020100000000000000000000ffffc0a801029c400420010db8000000000000000000000001123"
+       "4"},
+      {UnknownMsg{0x1f, *from_hex("aabb")}, "1faabb"},
   };
   for (const Golden& golden : goldens) {
     const Bytes bytes = serialize(golden.message);
