@@ -133,6 +133,7 @@ void Host::drain_client(std::size_t relay) {
 }
 
 void Host::packet_arrived(std::size_t relay, const PublicKey& from, ByteView packet) {
+  if (deaf_) return;
   const PacketFaults& faults = options_.faults;
   SeededRng& rng = world_.rng();
   if (rng.chance(faults.forge)) {

@@ -47,6 +47,8 @@ public:
   void start();
   void freeze(Duration duration);  // the process does not run; what arrives waits
   void cancel(const std::string& reason);
+  /// From now on no packet of the peer reaches this host, as if a relay dropped them all.
+  void set_deaf(bool on) { deaf_ = on; }
 
   const std::optional<session::SessionEnded>& ended() const { return ended_; }
   bool claimed() const { return claimed_at_.has_value(); }
@@ -92,7 +94,7 @@ private:
   Instant reader_free_{};
   std::uint64_t stream_offset_ = 0;
   std::optional<session::SessionEnded> ended_;
-  bool finished_ = false, readable_end_ = false, confirmed_ = false, content_wrong_ = false;
+  bool finished_ = false, readable_end_ = false, deaf_ = false, confirmed_ = false, content_wrong_ = false;
 };
 
 }  // namespace dh::sim

@@ -128,6 +128,11 @@ Outcome run(const Scenario& scenario, const RunOptions& options) {
                 [&] { (scenario.listener_cancels ? listener : dialer).cancel("interrupted"); });
   }
 
+  if (scenario.listener_deaf_for > Duration::zero()) {
+    world.run_until([&] { return dialer.session().is_open(); }, scenario.limit);
+    listener.set_deaf(true);
+    world.after(scenario.listener_deaf_for, [&] { listener.set_deaf(false); });
+  }
   out.hung = !world.run_until([&] { return listener.ended() && dialer.ended(); }, scenario.limit);
   out.dialer = dialer.ended();
   out.listener = listener.ended();

@@ -19,6 +19,7 @@ struct Scenario {
   Duration relay_down_for = 500ms;     // ... and comes back after this; zero: never
   std::vector<Duration> host_freezes;  // alternately dialer and listener
   Duration freeze_for = 300ms;
+  Duration listener_deaf_for{};       // from the moment the dialer has its keys: M3 and all behind it is lost
   std::optional<Duration> cancel_at;  // Ctrl-C on one side
   bool listener_cancels = false;
   Duration limit = 300s;  // simulated; longer is a hang

@@ -65,7 +65,7 @@ bool ClaimGate::on_m1(std::size_t relay, const PublicKey& from, ByteView packet,
     ++counters_.replayed;
     return false;
   }
-  const bool busy = !limits_.within_rate(now) || is_full();
+  const bool busy = !limits_.within_rate(now) || is_loaded(now);
   if (busy && !cookies_.verify(from, packet, now)) {
     ++counters_.cookies_sent;
     send(relay, from, cookies_.reply(from, *m1, now).serialize());
@@ -93,7 +93,7 @@ bool ClaimGate::answer_m1(std::size_t relay, const PublicKey& from, const Handsh
     ++counters_.replayed;
     return false;
   }
-  if (!make_room(from)) {
+  if (!make_room(from, now)) {
     ++counters_.limited;
     return false;
   }
@@ -245,15 +245,29 @@ bool ClaimGate::is_full() const {
   return pending_.size() + (deciding_ ? 1 : 0) >= kMaxPending;
 }
 
+/// Its dialer is gone, or cut off and waiting: it asks nothing of us, and must not make others prove
+/// themselves.
+bool ClaimGate::is_idle(const Pending& pending, Instant now) {
+  return pending.state == PendingState::AwaitingClaim &&
+         now >= pending.deadline - (kPendingLifetime - kIdleAfter);
+}
+
+bool ClaimGate::is_loaded(Instant now) const {
+  const auto idle =
+      std::count_if(pending_.begin(), pending_.end(), [now](const Pending& p) { return is_idle(p, now); });
+  return pending_.size() - static_cast<std::size_t>(idle) + (deciding_ ? 1 : 0) >= kMaxPending;
+}
+
 // Only handshakes without a verified claim can be pushed out: first the sender's own above its share, then
-// refusals, then the oldest of whoever has most.
-bool ClaimGate::make_room(const PublicKey& from) {
+// refusals, then the longest idle, then the oldest of whoever has most.
+bool ClaimGate::make_room(const PublicKey& from, Instant now) {
   std::map<PublicKey, std::size_t> per_sender;
   for (const Pending& pending : pending_) ++per_sender[pending.from];
   if (per_sender[from] >= kMaxPendingPerSender)
     return evict([&](const Pending& p) { return p.from == from; });
   if (!is_full()) return true;
   if (evict([](const Pending& p) { return p.state == PendingState::Refusing; })) return true;
+  if (evict([now](const Pending& p) { return is_idle(p, now); })) return true;
   std::size_t most = 0;
   for (const Pending& p : pending_)
     if (p.state == PendingState::AwaitingClaim) most = std::max(most, per_sender[p.from]);

@@ -71,8 +71,10 @@ class ClaimGate {
 public:
   static constexpr std::size_t kMaxPending = 64;  // handshakes, finished or not
   static constexpr std::size_t kMaxPendingPerSender =
-      16;                                            // four relays, four attempts a dialer remembers on each
-  static constexpr Duration kPendingLifetime = 60s;  // for M3: a relay may restart or a host sleep in between
+      16;                                           // four relays, four attempts a dialer remembers on each
+  static constexpr Duration kPendingLifetime = 1h;  // for M3: as long as a token lives, so that a dialer told
+                                                    // to wait may wait through anything
+  static constexpr Duration kIdleAfter = 60s;       // without M3: no sign of load, and the first to make room
   static constexpr Duration kDecisionLimit = 10s;   // for the owner's yes or no, and for a no to be delivered
   static constexpr std::size_t kMaxOutgoing = 256;  // packets; one input makes only a few
 
@@ -127,9 +129,11 @@ private:
   bool on_control(ByteView packet, Instant now, UnixSeconds wall);
   bool on_claim(Pending& pending, ByteView message, Instant now, UnixSeconds wall);
   void refuse(Pending& pending, RejectReason reason, Instant now);
-  bool make_room(const PublicKey& from);
+  bool make_room(const PublicKey& from, Instant now);
   bool evict(const std::function<bool(const Pending&)>& may_go);
   bool is_full() const;
+  bool is_loaded(Instant now) const;
+  static bool is_idle(const Pending& pending, Instant now);
   std::optional<RejectReason> judge(const Claim& claim, UnixSeconds wall) const;
   bool is_stale(const PublicKey& initiator_static, const HandshakeTime& time) const;
   std::optional<std::size_t> relay_index(std::string_view name) const;

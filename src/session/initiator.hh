@@ -26,9 +26,8 @@ struct InitiatorConfig {
 
 /// M2 verified. `channel` holds the claim as its first message already: drain its poll_packet at once; data
 /// may follow right behind. The answer (M4) is its first incoming message. Build no second channel from
-/// `keys`. The listener forgets a handshake whose claim does not arrive for ClaimGate::kPendingLifetime: when
-/// channel.waiting_since() is longer ago than that and nothing was heard, start a new Initiator (and keep
-/// this channel: a claim that did arrive is still answered on it).
+/// `keys`. The listener remembers the handshake for ClaimGate::kPendingLifetime, so the claim may be repeated
+/// for as long as anybody waits; only 64 younger handshakes push it out.
 struct KeysReady {
   SessionKeys keys;
   ControlChannel channel;

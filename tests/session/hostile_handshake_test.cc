@@ -479,6 +479,45 @@ TEST(HandshakeFlood, OneSenderCannotPushOutAnother) {
   EXPECT_GT(world.gate->counters().limited + world.gate->counters().cookies_sent, 250u);
 }
 
+TEST(HostileHandshake, ARelayThatHoldsBackEveryClaimForTenMinutesOnlyDelaysIt) {
+  World world(38);
+  bool held = true;
+  world.tamper = [&](auto& from, auto&, Bytes& bytes) {
+    return !held || from == world.derp_key.pub || !is_control(bytes);
+  };
+  Dialer& dialer = world.dial();
+  world.run(10min);
+  EXPECT_EQ(world.gate->counters().claims, 0u);
+  EXPECT_EQ(world.gate->counters().m1_received, 1u) << "it has its keys and knocks no more";
+  held = false;
+  EXPECT_TRUE(world.run(2s + 100ms, [&] { return dialer.answer<ClaimAccepted>() != nullptr; }));
+}
+
+TEST(HandshakeFlood, IdleHandshakesAreNoLoadAndMakeRoomFirst) {
+  World world(39);
+  bool held = true;
+  world.tamper = [&](auto& from, auto&, Bytes& bytes) {
+    return !held || from == world.derp_key.pub || !is_control(bytes);
+  };
+  for (std::size_t i = 0; i < ClaimGate::kMaxPending; ++i) {
+    world.dial();
+    world.run(100ms);
+  }
+  EXPECT_EQ(world.gate->pending(), ClaimGate::kMaxPending);
+  EXPECT_EQ(world.gate->counters().cookies_sent, 0u);
+  world.run(ClaimGate::kIdleAfter);
+  Dialer& newcomer = world.dial();
+  world.run(1s);
+  EXPECT_EQ(world.gate->counters().cookies_sent, 0u)
+      << "nothing happens here, so nobody has to prove anything";
+  EXPECT_EQ(world.gate->counters().evicted, 1u);
+  EXPECT_EQ(world.gate->pending(), ClaimGate::kMaxPending);
+  held = false;  // the one that gave way was the oldest; whoever claims first now is served
+  EXPECT_TRUE(world.run(5s, [&] { return !world.arrived.empty(); }));
+  EXPECT_NE(world.arrived[0].from, world.dialers[0]->derp.pub);
+  EXPECT_TRUE(newcomer.keys.has_value());
+}
+
 TEST(HandshakeFlood, PendingHandshakesEndAfterTheirLifetime) {
   World world(36);
   world.tamper = [](auto&, auto&, Bytes& bytes) { return !is_m2(bytes); };

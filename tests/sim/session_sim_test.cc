@@ -109,6 +109,22 @@ TEST(SessionInTheSimulator, ASlowReaderSlowsTheSender) {
   EXPECT_GE(to_seconds(outcome.finished_after), 4.0);
 }
 
+TEST(SessionInTheSimulator, AClaimThatIsLostForLongerThanAMinuteStillOpensTheSession) {
+  for (const Duration silence : {Duration(70s), Duration(10min)}) {
+    for (const std::uint64_t bytes :
+         {0u, 1000u, 12u << 20}) {  // the last fills the receive window with early data
+      Scenario scenario;
+      scenario.bytes = bytes;
+      scenario.listener_deaf_for = silence;
+      scenario.limit = silence + 2min;  // so long the dialer waits, too
+      const Outcome outcome = run(scenario);
+      EXPECT_EQ(outcome.problem(scenario), "") << bytes;
+      EXPECT_GE(outcome.finished_after, silence);
+      EXPECT_LE(outcome.finished_after, silence + 15s) << bytes;
+    }
+  }
+}
+
 TEST(SessionInTheSimulator, HostsFrozenForTenMinutesGoOnAfterwards) {
   Scenario scenario;
   scenario.bytes = 16 << 20;
