@@ -23,7 +23,7 @@ inline constexpr std::size_t kFreeProbes = 8;        // of a round, sent without
 inline constexpr Duration kProbeGap = 4ms;           // between the others, over all candidates
 inline constexpr std::size_t kMaxRoundProbes = 120;  // to unproven addresses per round
 inline constexpr Duration kTriggeredGap = 15ms;      // least pause before a ping that a peer's ping triggers
-inline constexpr std::uint8_t kOpenerTtl = 3;        // hops: out of our own gateways, not into the peer's
+inline constexpr std::uint8_t kOpenerTtl = 2;        // hops: out of our own gateway, not into the peer's
 inline constexpr Duration kAfterOpener = 150ms;      // the peer's opener has left by then, too
 inline constexpr Duration kMaxStartDelay = 1s;       // of a synchronised start
 inline constexpr Duration kForgetPing = 5s;          // later pongs prove nothing
@@ -32,6 +32,7 @@ inline constexpr Duration kForgetPing = 5s;          // later pongs prove nothin
 inline constexpr Duration kPingInUse = 3s;     // on the path that carries traffic
 inline constexpr Duration kPingStandby = 15s;  // NAT mappings of the worst devices live 30 s
 inline constexpr Duration kTrafficMemory = 10s;
+inline constexpr Duration kQuiet = 300ms;  // traffic stopped coming: ask, which also mends a lost NAT mapping
 inline constexpr Duration kPingRetry = 250ms;  // after an unanswered ping
 inline constexpr unsigned kMissedPings = 3;    // unanswered in a row: suspect
 inline constexpr Duration kSuspectPing = 200ms;
@@ -49,6 +50,8 @@ inline constexpr Duration kFailureMemory =
 
 // Attempts, started by the dialer.
 inline constexpr Duration kGatherPatience = 150ms;  // for the first STUN answers before the first list
+inline constexpr Duration kFreshPatience =
+    400ms;  // for all STUN answers at a fresh port: one more tells the stride
 inline constexpr Duration kFreshAfter = 1s;         // a plain attempt without success
 inline constexpr Duration kBirthdayAfter = 1500ms;  // an attempt from fresh ports without success
 inline constexpr std::array<Duration, 3> kRetryAfter = {5s, 15s, 60s};  // the last one repeats

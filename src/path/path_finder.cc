@@ -93,6 +93,7 @@ bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView dat
 void PathFinder::on_peer_datagram(SocketId socket, const Endpoint& from, Instant now) {
   if (!prober_) return;
   on_traffic(now);
+  quiet_at_ = now + kQuiet;
   if (prober_->find(socket, from) == nullptr && filter_.allows_reply(from)) {
     // The peer's NAT has moved it: see whether we reach it there.
     prober_->add(socket, from, PairOrigin::Reflexive, tier_of(from), now, false);
@@ -158,6 +159,13 @@ void PathFinder::update_choice(Instant now, const char* why) {
 void PathFinder::on_timeout(Instant now) {
   if (!prober_) return;
   prober_->on_timeout(now);
+  if (is_due(quiet_at_, now)) {
+    quiet_at_.reset();
+    if (const auto& route = current()) {
+      prober_->ping_now(route->socket, route->remote, now);
+      events_.push_back(RouteQuiet{});
+    }
+  }
   if (busy_ && last_traffic_ && now - *last_traffic_ >= kTrafficMemory) {
     busy_ = false;
     prober_->set_in_use(current(), busy_, now);
@@ -205,8 +213,16 @@ std::optional<Instant> PathFinder::next_timeout() const {
   next = earlier(next, mode_until_);
   if (config_.dialer && phase_ != Phase::Connected) next = earlier(next, retry_at_);
   if (birthday_) next = earlier(next, birthday_->next_timeout());
+  next = earlier(next, quiet_at_);
   if (busy_ && last_traffic_) next = earlier(next, *last_traffic_ + kTrafficMemory);
-  if (call_due_ && phase_ == Phase::Attempt) next = earlier(next, created_ + kGatherPatience);
+  if (call_due_ && phase_ == Phase::Attempt) {
+    // Beyond these the list is ready, or an answer or the gatherer's own timer makes it so.
+    if (mode_ != wire::PunchMode::FreshPort) {
+      next = earlier(next, created_ + kGatherPatience);
+    } else if (!gatherer_.mapped(fresh_socket_).empty()) {
+      next = earlier(next, fresh_opened_ + kFreshPatience);
+    }
+  }
   return next;
 }
 

@@ -28,6 +28,9 @@ struct RouteUp {
 struct RouteDown {
   std::string why;  // a clause for people
 };
+/// Traffic over the route has stopped coming. Perhaps there is none; perhaps a NAT between has forgotten us,
+/// then whatever is sent now, over the relay too, makes it remember.
+struct RouteQuiet {};
 /// The shell should open `count` UDP sockets (IPv4, any port) with these numbers, and say on_socket_open for
 /// each.
 struct OpenSockets {
@@ -38,7 +41,7 @@ struct CloseSockets {
   SocketId first;
   std::size_t count;
 };
-using PathEvent = std::variant<RouteUp, RouteDown, OpenSockets, CloseSockets>;
+using PathEvent = std::variant<RouteUp, RouteDown, RouteQuiet, OpenSockets, CloseSockets>;
 
 /// What is known about why there is no direct path, for one sentence to the person.
 struct Obstacle {
@@ -154,12 +157,14 @@ private:
   std::vector<wire::Candidate> sent_candidates_;
   SocketId next_socket_ = kFirstExtraSocket;
   SocketId fresh_socket_ = 0;  // of this attempt; 0: none
+  Instant fresh_opened_{};
   unsigned birthdays_ = 0;
   std::optional<Instant> last_birthday_;
   double call_credit_ = kCallBurst;
   Instant call_credit_at_{};
   std::optional<Duration> control_rtt_;
   std::optional<Instant> last_traffic_;
+  std::optional<Instant> quiet_at_;  // when the route counts as quiet unless something comes
   bool busy_ = false;
   std::deque<PathEvent> events_;
 };

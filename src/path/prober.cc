@@ -48,9 +48,12 @@ bool Prober::add(SocketId socket, const Endpoint& remote, PairOrigin origin, Tie
   return true;
 }
 
-void Prober::restart(Instant start, bool opener) {
+void Prober::start_round(Instant start) {
   round_probes_ = 0;
   next_free_ = start;
+}
+
+void Prober::restart(Instant start, bool opener) {
   for (Pair& pair : pairs_) {
     if (pair.state == PairState::Valid) continue;
     if (pair.state != PairState::Suspect) pair.state = PairState::Fresh;
@@ -163,6 +166,11 @@ void Prober::on_alive(SocketId socket, const Endpoint& remote, Instant now) {
   } else if (!pair->last_ping || now - *pair->last_ping >= kTriggeredGap) {
     pair->due = now;  // it came from there, so ask whether we get there
   }
+}
+
+void Prober::ping_now(SocketId socket, const Endpoint& remote, Instant now) {
+  Pair* pair = find_pair(socket, remote);
+  if (pair != nullptr && pair->state == PairState::Valid && pair->unanswered == 0) pair->due = now;
 }
 
 void Prober::set_in_use(std::optional<Route> route, bool busy, Instant now) {

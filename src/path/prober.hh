@@ -66,7 +66,9 @@ public:
   // Inputs.
   /// A pair to probe from `start` on; known pairs keep what is known about them. false: the table is full.
   bool add(SocketId socket, const Endpoint& remote, PairOrigin origin, Tier tier, Instant start, bool opener);
-  /// A new round: everything that is not Valid is probed afresh from `start` on.
+  /// A new round: its budget of probes is full again.
+  void start_round(Instant start);
+  /// Everything that is not Valid is probed afresh from `start` on.
   void restart(Instant start, bool opener);
   /// One ping to a place that gets no pair until it answers (birthday search).
   void ping_once(SocketId socket, const Endpoint& remote) { searches_.push_back({socket, remote}); }
@@ -79,6 +81,8 @@ public:
   void suspect(SocketId socket, const Endpoint& remote, Instant now);
   /// An authentic datagram of the session came over this pair: as good as a pong for its liveness.
   void on_alive(SocketId socket, const Endpoint& remote, Instant now);
+  /// Does it still work? A valid pair is pinged at once.
+  void ping_now(SocketId socket, const Endpoint& remote, Instant now);
   void on_timeout(Instant now);
   /// Which pair carries traffic, and whether it is busy: sets the keepalive rate.
   void set_in_use(std::optional<Route> route, bool busy, Instant now);

@@ -52,6 +52,7 @@ void PathFinder::begin_attempt(PunchMode mode, Instant now) {
   } else if (mode == PunchMode::FreshPort) {
     drop_extra_sockets(true);
     fresh_socket_ = next_socket_++;
+    fresh_opened_ = now;
     events_.push_back(OpenSockets{fresh_socket_, 1});
   } else {
     last_birthday_ = now;
@@ -120,7 +121,8 @@ bool PathFinder::list_ready(Instant now) const {
   if (mode_ == PunchMode::FreshPort) {
     if (fresh_socket_ == 0) return true;
     if (!has_socket(fresh_socket_)) return false;
-    return gatherer_.settled(fresh_socket_) || !gatherer_.mapped(fresh_socket_).empty();
+    const bool waited = now - fresh_opened_ >= kFreshPatience && !gatherer_.mapped(fresh_socket_).empty();
+    return waited || gatherer_.settled(fresh_socket_);
   }
   if (now - created_ >= kGatherPatience || gatherer_.servers() == 0) return true;
   return std::all_of(sockets_.begin(), sockets_.end(), [&](const Socket& socket) {
@@ -221,6 +223,7 @@ void PathFinder::probe_peer(Instant start) {
     return;
   }
   const bool fresh = mode_ == PunchMode::FreshPort && fresh_socket_ != 0;
+  if (first) prober_->start_round(start);
   if (first && !fresh) prober_->restart(start, false);
   const bool shares_our_nat =
       std::any_of(peer_->candidates.begin(), peer_->candidates.end(), [&](const auto& c) {

@@ -78,6 +78,10 @@ void Session::Impl::read_paths(Instant now) {
     std::visit(Overloaded{
                    [&](const path::RouteUp& up) { use_direct(up.route, now); },
                    [&](const path::RouteDown& down) { leave_direct(down.why, now); },
+                   [&](const path::RouteQuiet&) {
+                     if (control && control->all_acknowledged())
+                       control->send(wire::serialize(wire::Ping{}), now);
+                   },
                    [&](const path::OpenSockets& open) { events.push_back(open); },
                    [&](const path::CloseSockets& close) { events.push_back(close); },
                },
