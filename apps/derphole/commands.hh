@@ -24,10 +24,15 @@ struct RelayOptions {
   bool plain_http = false;
 };
 
+struct NetcheckOptions {
+  CommonOptions common;
+};
+
 /// Each runs its command to the end. Errors: CommandError, one sentence and the exit status.
 Exit run_listen(const ListenOptions& options);
 Exit run_pipe(const PipeOptions& options, int argc, char** argv);
 Exit run_relay(const RelayOptions& options);
+Exit run_netcheck(const NetcheckOptions& options);
 Exit run_version(bool json);
 
 }  // namespace dh::app

@@ -71,6 +71,13 @@ Exit run(int argc, char** argv) {
   relay_command->add_flag("--plain-http", relay.plain_http, "No TLS; only on loopback addresses")
       ->envname("DERPHOLE_PLAIN_HTTP");
 
+  NetcheckOptions netcheck;
+  CLI::App* netcheck_command = app.add_subcommand(
+      "netcheck", "Say what this network lets through: UDP, NAT, relays, and what could be better");
+  add_output_options(*netcheck_command, netcheck.common);
+  netcheck_command->get_option("--json")->description("The report as one JSON object");
+  add_relay_source_options(*netcheck_command, netcheck.common);
+
   bool version_json = false;
   CLI::App* version_command = app.add_subcommand("version", "Print the version");
   version_command->add_flag("--json", version_json, "As a JSON object");
@@ -89,6 +96,7 @@ Exit run(int argc, char** argv) {
   if (*listen_command) return run_listen(listen);
   if (*pipe_command) return run_pipe(pipe, argc, argv);
   if (*relay_command) return run_relay(relay);
+  if (*netcheck_command) return run_netcheck(netcheck);
   if (*version_command) return run_version(version_json);
   const CLI::App* topic = &app;
   if (*help_command && !help_topic.empty()) {

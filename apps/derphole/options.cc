@@ -58,6 +58,17 @@ void add_output_options(CLI::App& command, CommonOptions& options) {
       ->envname("DERPHOLE_JSON");
 }
 
+void add_relay_source_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--derp-map", options.derp_map, "DERP map to choose relays from: URL or file")
+      ->type_name("URL|FILE")
+      ->envname("DERPHOLE_DERP_MAP");
+  command
+      .add_option("--derp-server", options.derp_servers,
+                  "Use this relay: https://host[:port][?pin=sha256-raw:HEX], http:// on loopback only")
+      ->type_name("URL")
+      ->envname("DERPHOLE_DERP_SERVER");
+}
+
 void add_network_options(CLI::App& command, CommonOptions& options) {
   add_output_options(command, options);
   command.add_flag("--hide-progress", options.hide_progress, "No progress line")
@@ -68,14 +79,7 @@ void add_network_options(CLI::App& command, CommonOptions& options) {
       ->envname("DERPHOLE_REQUIRE_DIRECT");
   command.add_flag("--force-relay", options.force_relay, "Stay on the relay, use no direct path")
       ->envname("DERPHOLE_FORCE_RELAY");
-  command.add_option("--derp-map", options.derp_map, "DERP map to choose relays from: URL or file")
-      ->type_name("URL|FILE")
-      ->envname("DERPHOLE_DERP_MAP");
-  command
-      .add_option("--derp-server", options.derp_servers,
-                  "Use this relay: https://host[:port][?pin=sha256-raw:HEX], http:// on loopback only")
-      ->type_name("URL")
-      ->envname("DERPHOLE_DERP_SERVER");
+  add_relay_source_options(command, options);
   command.add_option("--relay", options.relay, "self: host the relay in this process")
       ->check(CLI::IsMember({"self"}))
       ->envname("DERPHOLE_RELAY");

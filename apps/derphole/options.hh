@@ -32,6 +32,8 @@ struct TokenSource {
 
 /// -v -q -s --json, for commands without a network as well.
 void add_output_options(CLI::App& command, CommonOptions& options);
+/// --derp-map and --derp-server.
+void add_relay_source_options(CLI::App& command, CommonOptions& options);
 void add_network_options(CLI::App& command, CommonOptions& options);
 void add_token_options(CLI::App& command, TokenSource& source);
 void add_wait_option(CLI::App& command, CommonOptions& options);

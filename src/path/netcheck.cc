@@ -173,7 +173,9 @@ void Netcheck::start_hairpin(bool v6, Instant now) {
   if (state.hairpin_started || v6 || !main || !second) return;
   state.hairpin_started = true;
   if (std::ranges::find(config_.local_addresses, main->address) != config_.local_addresses.end()) return;
-  if (!may_be_server(*main) || !may_be_server(*second) || main->address.is_loopback()) return;
+  // Servers that disagree about our address lie, or there is a pool: then nothing is sent there.
+  if (main->address != second->address || main->address.is_loopback()) return;
+  if (!may_be_server(*main) || !may_be_server(*second)) return;
   ask(Kind::Hairpin, NetcheckSocket::Main, *second, now).patience = kMinPatience;
   ask(Kind::Hairpin, NetcheckSocket::Second, *main, now).patience = kMinPatience;
 }

@@ -94,7 +94,7 @@ std::string sentence_for(VerdictKind kind, const NetcheckReport& report, bool pr
              " (unproven until a peer tries).";
     case VerdictKind::Easy:
       return "Direct connections should work with most peers" + over +
-             ", not with those behind symmetric NATs (unproven until a peer tries" +
+             "; those behind symmetric NATs need a search for ports (unproven until a peer tries" +
              (filtering_known ? ")." : "; no server here could test the filter).");
     case VerdictKind::Hard:
       return "Direct connections will work only with peers" + over +
@@ -160,7 +160,8 @@ std::vector<std::string> advice_for(VerdictKind kind, const NetcheckReport& repo
     out.push_back(
         "To learn more, ask a relay with two addresses: `derphole relay --stun ADDR1:3478,ADDR2:3479`, then "
         "`derphole netcheck --derp-server URL`.");
-  if (!works(report.v6) && kind != VerdictKind::Open)
+  const bool no_v6 = report.v6.udp == UdpState::Silent || report.v6.udp == UdpState::Unavailable;
+  if (no_v6 && kind != VerdictKind::Open)
     out.push_back("IPv6 would avoid the NAT with peers that have it, too; it does not work here.");
   return out;
 }

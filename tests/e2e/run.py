@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """End-to-end tests: the real binaries on loopback. run.py BINARY [words that select tests]."""
+import json
 import os
 import socket
 import subprocess
@@ -435,6 +436,46 @@ def test_derpprobe_finds_our_relay_healthy():
         return "SKIPPED: derpprobe is not here (needs Go)"
     import derpprobe
     return derpprobe.check(World, BINARY, DERPPROBE)
+
+
+def netcheck(world, *args, status=0):
+    """Runs it to its end; its JSON report."""
+    with open(world.path("report"), "wb") as stdout:
+        world.start("netcheck", "--json", *args, stdout=stdout).finish(20, status)
+    with open(world.path("report"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def test_netcheck_of_loopback():
+    """No NAT and no filter there, and a server with two addresses can prove it."""
+    with World(BINARY) as world:
+        port, one, two = free_port(), free_port(), free_port()
+        relay = world.start("relay", "--plain-http", "--listen", f"127.0.0.1:{port}", "--stun",
+                            f"127.0.0.1:{one},127.0.0.2:{two}")
+        server, _ = relay.wait_line(r"--derp-server '(\S+)'")
+        report = netcheck(world, "--derp-server", server[1])
+        found = report["ipv4"]
+        expect((found["state"], found["nat"], found["mapping"], found["filtering"]) ==
+               ("works", "none, no firewall", "endpoint-independent", "endpoint-independent"), json.dumps(report))
+        expect(report["verdict"] == "open" and report["proven"], json.dumps(report))
+        expect(report["relays"][0]["connect_ms"] is not None, json.dumps(report))
+
+        # The same relay out of a map.
+        nodes = [{"Name": "1a", "RegionID": 1, "HostName": "localhost", "IPv4": "127.0.0.1", "IPv6": "none", "STUNPort": one,
+                  "DERPPort": port}]
+        with open(world.path("map.json"), "w", encoding="utf-8") as file:
+            json.dump({"Regions": {"1": {"RegionID": 1, "RegionCode": "here", "Nodes": nodes}}}, file)
+        report = netcheck(world, "--derp-map", world.path("map.json"))
+        expect(report["ipv4"]["nat"] == "none, no firewall" and report["relays"][0]["name"] == "here", json.dumps(report))
+        return f"{report['seconds']:.2f} s"
+
+
+def test_netcheck_without_any_answer():
+    with World(BINARY) as world:
+        report = netcheck(world, "--derp-server", f"http://127.0.0.1:{free_port()}?stun={free_port()}", status=8)
+        expect(report["verdict"] == "no-network" and report["relays"][0]["connect_error"], json.dumps(report))
+        world.start("netcheck", "--derp-server", "gopher://nowhere").finish(10, 2)
+        world.start("netcheck", "--derp-map", world.path("missing.json")).finish(10, 1)
 
 
 if __name__ == "__main__":
