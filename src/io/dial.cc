@@ -17,13 +17,13 @@ using StreamResult = std::expected<std::unique_ptr<ByteStream>, DialError>;
 
 // A connection to `host`, which is called `who` in errors. Empty `addresses`: ask DNS.
 asio::awaitable<StreamResult> connect(std::string host, std::uint16_t port, std::vector<IpAddress> addresses,
-                                      bool prefer_ipv6, std::string who, Instant deadline) {
+                                      Lookup lookup, bool prefer_ipv6, std::string who, Instant deadline) {
   DialError error;
   if (addresses.empty()) {
     if (const auto literal = IpAddress::parse(host)) {
       addresses.push_back(*literal);
     } else {
-      auto found = co_await resolve(host, deadline);
+      auto found = co_await resolve(host, std::move(lookup), deadline);
       if (!found) {
         error.message = "cannot look up " + who + ": " + found.error() +
                         "; check the name and this machine's network and DNS";
@@ -47,16 +47,16 @@ asio::awaitable<StreamResult> connect(std::string host, std::uint16_t port, std:
 
 // A tunnel to the target through the proxy: the names go into CONNECT, the proxy resolves them.
 asio::awaitable<StreamResult> connect_through(ProxyUrl proxy, std::string host, std::uint16_t port,
-                                              std::string extra_roots_pem, bool prefer_ipv6,
-                                              Instant deadline) {
+                                              DialOptions options, Instant deadline) {
   std::string who = "the proxy " + printable(proxy.where()) + " of HTTPS_PROXY";
   std::vector<IpAddress> no_addresses;
-  auto stream = co_await connect(proxy.host, proxy.port, std::move(no_addresses), prefer_ipv6, who, deadline);
+  auto stream = co_await connect(proxy.host, proxy.port, std::move(no_addresses), std::move(options.lookup),
+                                 options.prefer_ipv6, who, deadline);
   if (!stream) co_return stream;
   if (proxy.tls) {
     TlsPeer peer;
     peer.host = proxy.host;
-    peer.extra_roots_pem = std::move(extra_roots_pem);
+    peer.extra_roots_pem = std::move(options.extra_roots_pem);
     auto secure = co_await start_tls(std::move(*stream), std::move(peer), deadline);
     if (!secure) {
       secure.error().message = "the proxy of HTTPS_PROXY: " + secure.error().message;
@@ -89,12 +89,11 @@ asio::awaitable<std::expected<DialedStream, DialError>> dial(DialTarget target, 
       error.message = proxy.error();
       co_return std::unexpected(std::move(error));
     }
-    stream = co_await connect_through(std::move(*proxy), target.host, target.port, options.extra_roots_pem,
-                                      options.prefer_ipv6, deadline);
+    stream = co_await connect_through(std::move(*proxy), target.host, target.port, options, deadline);
   } else {
     std::string who = printable(host_and_port(target.host, target.port));
-    stream = co_await connect(target.host, target.port, std::move(target.addresses), options.prefer_ipv6,
-                              std::move(who), deadline);
+    stream = co_await connect(target.host, target.port, std::move(target.addresses), options.lookup,
+                              options.prefer_ipv6, std::move(who), deadline);
   }
   if (!stream) co_return std::unexpected(std::move(stream.error()));
 

@@ -15,6 +15,7 @@
 #include "base/address.hh"
 #include "base/time.hh"
 #include "crypto/keys.hh"
+#include "io/resolve.hh"
 
 namespace dh::io {
 
@@ -57,6 +58,7 @@ struct DialOptions {
   Duration timeout = 10s;  // DNS + TCP + TLS together
   bool prefer_ipv6 = false;
   std::string extra_roots_pem;  // certificate authorities trusted beside the system's
+  Lookup lookup;                // names to addresses; empty: the system's
 };
 
 struct DialedStream {

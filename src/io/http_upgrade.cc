@@ -54,6 +54,7 @@ asio::awaitable<std::expected<Bytes, UpgradeError>> upgrade_to_derp(ByteStream& 
     Bytes buffer(kFirstRead);
     const auto [ec, size] = co_await stream.read_some(buffer);
     if (ec) {
+      error.not_derp = true;
       error.message = who + " closed the connection instead of speaking DERP";
       co_return std::unexpected(std::move(error));
     }

@@ -89,7 +89,8 @@ asio::awaitable<void> receive(std::shared_ptr<Run> run, udp::socket& socket) {
 }
 
 asio::awaitable<void> resolve_node(std::shared_ptr<Run> run, derp::LatencyProbe::Resolve request) {
-  const auto found = co_await resolve(request.host, run->started + run->options.budget);
+  const auto found =
+      co_await resolve(request.host, run->options.dial.lookup, run->started + run->options.budget);
   if (run->over) co_return;
   const std::vector<IpAddress> addresses = found.value_or(std::vector<IpAddress>{});
   run->probe->on_resolved(request.region, request.node, addresses);

@@ -5,7 +5,8 @@
 namespace dh::io {
 
 void SystemRng::fill(ByteSpan out) {
-  randombytes_buf(out.data(), out.size());
+  if (!out.empty())
+    randombytes_buf(out.data(), out.size());  // an empty span may be null, which libsodium may not
 }
 
 }  // namespace dh::io
