@@ -178,6 +178,44 @@ TEST_F(DerpClientTest, NamesWhatIsNotDerpBehindA101) {
   expect_down(alice, "does not speak DERP");
 }
 
+TEST_F(DerpClientTest, GivesUpInTimeOnWhoTakesTheConnectionAndStaysMute) {
+  DerpClientOptions options;
+  options.dial.timeout = 100ms;
+  for (const bool websocket : {false, true}) {
+    options.force_websocket = websocket;
+    relay_.manners = Manners::Mute;
+    Client alice(context_, relay_, rng_, options);
+    alice->start();
+    expect_down(alice, "did not answer the DERP request in time");
+    EXPECT_FALSE(alice->is_up());
+  }
+}
+
+TEST_F(DerpClientTest, GivesUpInTimeOnARelayThatNeverGreets) {
+  DerpClientOptions options;
+  options.dial.timeout = 100ms;
+  relay_.manners = Manners::Wordless;
+  Client alice(context_, relay_, rng_, options);
+  alice->start();
+  expect_down(alice, "did not answer the login in time");
+  EXPECT_EQ(alice->counters().rejections, 0u) << "a mute relay has refused nobody";
+  relay_.manners = Manners::Relay;
+  ASSERT_TRUE(run_until(context_, [&] { return alice->is_up(); }));
+}
+
+TEST_F(DerpClientTest, ReportsWhatTheRelaySaysAboutItsHealth) {
+  Client alice(context_, relay_, rng_);
+  log_in(alice);
+  relay_.announce_health("clock is \x1b[31mwrong");
+  ASSERT_TRUE(run_until(context_, [&] { return alice.handler.health.size() == 1; }));
+  EXPECT_EQ(alice.handler.health[0], "clock is \\x1b[31mwrong") << "fit to print";
+  relay_.announce_health("");
+  ASSERT_TRUE(run_until(context_, [&] { return alice.handler.health.size() == 2; }));
+  EXPECT_EQ(alice.handler.health[1], "") << "well again";
+  EXPECT_TRUE(alice->is_up());
+  EXPECT_TRUE(alice.handler.downs.empty());
+}
+
 TEST_F(DerpClientTest, WaitsTheTimeARestartingRelayNamed) {
   Client alice(context_, relay_, rng_);
   log_in(alice);

@@ -13,17 +13,20 @@
 #include "io/asio_address.hh"
 #include "io/clock.hh"
 #include "io/use_result.hh"
+#include "wire/derp_frame.hh"
 
 namespace dh::io::testing {
 
 using asio::ip::tcp;
 
 enum class Manners : std::uint8_t {
-  Relay,    // serves DERP after a 101
-  Refuse,   // answers the request with `page`
-  Reject,   // closes after the login, as a relay that does not admit the client
-  Silent,   // serves the login, then neither reads nor writes
-  Garbage,  // 101, then bytes that are no frames
+  Relay,     // serves DERP after a 101
+  Refuse,    // answers the request with `page`
+  Reject,    // closes after the login, as a relay that does not admit the client
+  Silent,    // serves the login, then neither reads nor writes
+  Garbage,   // 101, then bytes that are no frames
+  Mute,      // takes the connection and the request and never says a word
+  Wordless,  // 101, then nothing
 };
 
 class TestRelay {
@@ -47,6 +50,15 @@ public:
   void announce_restart(Duration reconnect_in) {
     core_->announce_restart(reconnect_in, 1s, now());
     drain();
+  }
+  /// Tells every client about a problem of the relay; empty: it is well again. Only while nothing else is
+  /// written.
+  void announce_health(const std::string& problem) {
+    auto frame = std::make_shared<Bytes>();
+    Writer writer(*frame);
+    wire::derp::HealthFrame{problem}.serialize(writer);
+    for (auto& [id, socket] : sockets_)
+      asio::async_write(*socket, asio::buffer(*frame), [frame](const error_code&, std::size_t) {});
   }
 
   Manners manners = Manners::Relay;
@@ -83,6 +95,7 @@ private:
         co_await asio::async_read_until(*socket, asio::dynamic_buffer(head), "\r\n\r\n", use_result);
     if (ec) co_return;
     requests_.push_back(head.substr(0, size));
+    if (manners == Manners::Mute) co_return;  // the socket stays in sockets_: open
     std::string answer = manners == Manners::Refuse ? page : "HTTP/1.1 101 Switching Protocols\r\n\r\n";
     if (manners == Manners::Garbage)
       answer += "\x7fthis is no frame of a login at all, only bytes that came along";
@@ -90,6 +103,7 @@ private:
       // One segment: what a relay adds to its 101 comes with it.
       if (manners == Manners::Reject) answer += first_frame(id);
       co_await asio::async_write(*socket, asio::buffer(answer), use_result);
+      if (manners == Manners::Wordless) co_return;
       if (manners == Manners::Reject) co_await socket->async_wait(tcp::socket::wait_read, use_result);
       sockets_.erase(id);
       co_return;
