@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "derp/meta_cert.hh"
 #include "io/clock.hh"
 #include "io/derp_client.hh"
 #include "io/derp_server.hh"
@@ -164,6 +165,27 @@ TEST_P(ClientAndServer, ComeTogetherAgainAfterARestart) {
   }
 }
 
+using ClientBehindAMiddlebox = ClientAndServer;
+
+TEST_P(ClientBehindAMiddlebox, DoesWithoutFastStartWhereThatIsHungUpOn) {
+  Secret<32> seed;
+  rng_.fill(seed.expose_mutable());
+  const UnixSeconds today = wall_now();
+  front_->show_meta_certificate(
+      derp::make_meta_cert(server_->public_key(), seed, {today - 24h, today + 24h}));
+  front_->hangs_up_on_fast_start = true;
+  ASSERT_NO_FATAL_FAILURE(log_in(alice_));
+  ASSERT_EQ(alice_.handler.downs.size(), 1u);
+  EXPECT_NE(alice_.handler.downs[0].find("closed the connection instead of speaking DERP"),
+            std::string::npos);
+  EXPECT_EQ(alice_->counters().attempts, 2u);
+  EXPECT_EQ(alice_->counters().fast_starts, 0u);
+  EXPECT_EQ(alice_->counters().websockets, 0u);
+}
+
+constexpr Way kTerminated = {.name = "TlsUpgrade", .behind_a_front = true};
+INSTANTIATE_TEST_SUITE_P(Over, ClientBehindAMiddlebox, ::testing::Values(kTerminated),
+                         [](const auto& way) { return std::string(way.param.name); });
 INSTANTIATE_TEST_SUITE_P(Over, ClientAndServer, ::testing::ValuesIn(kWays),
                          [](const auto& way) { return std::string(way.param.name); });
 

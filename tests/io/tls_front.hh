@@ -38,6 +38,14 @@ public:
   const std::vector<std::string>& connects() const { return connects_; }
   int handshakes() const { return handshakes_; }
 
+  /// Shows the key of the relay behind it, as a relay's own TLS would.
+  void show_meta_certificate(const Bytes& der) {
+    const unsigned char* at = as_uchar(ByteView(der));
+    SSL_CTX_add_extra_chain_cert(tls_.native_handle(), d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  }
+  /// A terminator that knows HTTP and hangs up on fast start, which is none.
+  bool hangs_up_on_fast_start = false;
+
   /// A proxy that wants this after `Proxy-Authorization: `; without it, it answers 407.
   std::optional<std::string> wanted_login;
 
@@ -82,8 +90,15 @@ private:
       co_await asio::async_write(tunnel->down, asio::buffer(answer), use_result);
       if (!welcome) co_return;
     }
+    std::string begun;
+    if (hangs_up_on_fast_start) {
+      const auto [cut, size] =
+          co_await asio::async_read_until(tunnel->down, asio::dynamic_buffer(begun), "\r\n\r\n", use_result);
+      if (cut || begun.find("Derp-Fast-Start") != std::string::npos) co_return;
+    }
     const auto [unreachable] = co_await tunnel->up.async_connect(upstream_, use_result);
     if (unreachable) co_return;
+    co_await asio::async_write(tunnel->up, asio::buffer(begun), use_result);
     asio::co_spawn(context_, pass(tunnel, tunnel->up, tunnel->down), asio::detached);
     co_await pass(tunnel, tunnel->down, tunnel->up);
   }
