@@ -33,6 +33,8 @@ inline constexpr Duration kPingInUse = 3s;     // on the path that carries traff
 inline constexpr Duration kPingStandby = 15s;  // NAT mappings of the worst devices live 30 s
 inline constexpr Duration kTrafficMemory = 10s;
 inline constexpr Duration kQuiet = 300ms;  // traffic stopped coming: ask, which also mends a lost NAT mapping
+inline constexpr Duration kFollowAfter =
+    100ms;                                     // the peer sends another way and this one is silent: follow it
 inline constexpr Duration kPingRetry = 250ms;  // after an unanswered ping
 inline constexpr unsigned kMissedPings = 3;    // unanswered in a row: suspect
 inline constexpr Duration kSuspectPing = 200ms;

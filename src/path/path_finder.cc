@@ -99,6 +99,17 @@ void PathFinder::on_peer_datagram(SocketId socket, const Endpoint& from, Instant
     prober_->add(socket, from, PairOrigin::Reflexive, tier_of(from), now, false);
   }
   prober_->on_alive(socket, from, now);
+  const auto& route = current();
+  if (!route) return;
+  if (route->socket == socket && route->remote == from) {
+    route_heard_ = now;
+    return;
+  }
+  // Its NAT has moved it, or its choice has: what we send the old way may go nowhere.
+  const Pair* other = prober_->find(socket, from);
+  if (other == nullptr || other->state != PairState::Valid || now - route_heard_ < kFollowAfter) return;
+  prober_->suspect(route->socket, route->remote, now);
+  update_choice(now, "the peer moved");
 }
 
 void PathFinder::on_send_failed(SocketId socket, const Endpoint& to, Instant now) {
@@ -138,6 +149,7 @@ void PathFinder::update_choice(Instant now, const char* why) {
       route && announced_ && route->socket == announced_->socket && route->remote == announced_->remote;
   if (route && !same) {
     announced_ = route;
+    route_heard_ = now;
     events_.push_back(RouteUp{*route});
     phase_ = Phase::Connected;
     retries_ = 0;
@@ -159,10 +171,12 @@ void PathFinder::update_choice(Instant now, const char* why) {
 void PathFinder::on_timeout(Instant now) {
   if (!prober_) return;
   prober_->on_timeout(now);
+  if (is_due(call_turn(), now)) take_call(now);
   if (is_due(quiet_at_, now)) {
     quiet_at_.reset();
     if (const auto& route = current()) {
       prober_->ping_now(route->socket, route->remote, now);
+      gatherer_.refresh(now);  // if we were moved, the peer hears of it without waiting for the verdict
       events_.push_back(RouteQuiet{});
     }
   }
@@ -214,6 +228,7 @@ std::optional<Instant> PathFinder::next_timeout() const {
   if (config_.dialer && phase_ != Phase::Connected) next = earlier(next, retry_at_);
   if (birthday_) next = earlier(next, birthday_->next_timeout());
   next = earlier(next, quiet_at_);
+  next = earlier(next, call_turn());
   if (busy_ && last_traffic_) next = earlier(next, *last_traffic_ + kTrafficMemory);
   if (call_due_ && phase_ == Phase::Attempt) {
     // Beyond these the list is ready, or an answer or the gatherer's own timer makes it so.

@@ -119,7 +119,9 @@ private:
 
   // punching.cc
   void begin_attempt(wire::PunchMode mode, Instant now);
-  void follow_attempt(const wire::CallMeMaybe& call, Instant now);
+  void follow_attempt(Instant now);
+  void take_call(Instant now);
+  std::optional<Instant> call_turn() const;
   void probe_peer(Instant start);
   void next_attempt(Instant now);
   void rest(Instant now);
@@ -152,8 +154,9 @@ private:
   std::optional<Instant> mode_until_;  // of the running attempt
   std::optional<Instant> retry_at_;
   std::size_t retries_ = 0;
-  std::optional<wire::CallMeMaybe> peer_;  // its last list
-  std::uint32_t probed_attempt_ = 0;       // the attempt whose probing has begun
+  std::optional<wire::CallMeMaybe> peer_;          // its last list
+  std::optional<wire::CallMeMaybe> waiting_call_;  // a newer one that came too early
+  std::uint32_t probed_attempt_ = 0;               // the attempt whose probing has begun
   std::vector<wire::Candidate> sent_candidates_;
   SocketId next_socket_ = kFirstExtraSocket;
   SocketId fresh_socket_ = 0;  // of this attempt; 0: none
@@ -164,6 +167,7 @@ private:
   Instant call_credit_at_{};
   std::optional<Duration> control_rtt_;
   std::optional<Instant> last_traffic_;
+  Instant route_heard_{};            // something authentic came over the route in use
   std::optional<Instant> quiet_at_;  // when the route counts as quiet unless something comes
   bool busy_ = false;
   std::deque<PathEvent> events_;

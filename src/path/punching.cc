@@ -62,9 +62,9 @@ void PathFinder::begin_attempt(PunchMode mode, Instant now) {
 }
 
 /// Listener: the dialer has begun an attempt.
-void PathFinder::follow_attempt(const wire::CallMeMaybe& call, Instant now) {
-  begin_attempt(call.mode, now);
-  attempt_ = call.attempt;
+void PathFinder::follow_attempt(Instant now) {
+  begin_attempt(peer_->mode, now);
+  attempt_ = peer_->attempt;
 }
 
 /// Dialer: the present way of trying has had its time.
@@ -192,24 +192,38 @@ std::optional<wire::CallMeMaybe> PathFinder::poll_call(Instant now) {
 }
 
 void PathFinder::on_call(const wire::CallMeMaybe& call, Instant now) {
-  if (!prober_) return;
-  call_credit_ = std::min<double>(
-      kCallBurst, call_credit_ + to_seconds(now - call_credit_at_) / to_seconds(kCallInterval));
+  if (!prober_ || (peer_ && call.round <= peer_->round)) return;
+  if (waiting_call_ && call.round <= waiting_call_->round) return;
+  waiting_call_ = call;  // the newest list is all that matters
+  take_call(now);
+}
+
+/// The peer's newest list, once its turn has come: a peer that floods us with lists makes us probe no more
+/// than this.
+void PathFinder::take_call(Instant now) {
+  const double refill = to_seconds(now - call_credit_at_) / to_seconds(kCallInterval);
+  call_credit_ = std::min<double>(kCallBurst, call_credit_ + refill);
   call_credit_at_ = now;
-  if (call_credit_ < 1 || (peer_ && call.round <= peer_->round)) return;
+  if (!waiting_call_ || call_credit_ < 1) return;
   call_credit_ -= 1;
-  peer_ = call;
+  peer_ = std::move(waiting_call_);
+  waiting_call_.reset();
   if (config_.dialer) {
-    if (call.attempt != attempt_) return;
+    if (peer_->attempt != attempt_) return;
     if (phase_ == Phase::Resting) {  // the listener's network has changed, or its path is gone
       retry_at_ = earlier(retry_at_, now + kRetryAfterLoss);
       return;
     }
     return probe_peer(now);
   }
-  if (call.attempt > attempt_)
-    return follow_attempt(call, now);  // our list goes out, and probing begins with it
+  if (peer_->attempt > attempt_) return follow_attempt(now);  // our list goes out, and probing begins with it
   probe_peer(now);
+}
+
+std::optional<Instant> PathFinder::call_turn() const {
+  if (!waiting_call_) return std::nullopt;
+  // A millisecond more, so that rounding never leaves a hair's breadth of credit missing.
+  return call_credit_at_ + from_seconds((1 - call_credit_) * to_seconds(kCallInterval)) + 1ms;
 }
 
 // ---- probing ----------------------------------------------------------------------------------------------

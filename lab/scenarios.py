@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""What happens to a running transfer when the network changes under it: scenarios.py BINARY [names]
+
+A feeder writes 5 MB/s for the scenario's time; the other side's longest receive gap, the path words and the bytes are printed. Bytes must be
+whole and in order always, and the path at the end must be the one named here.
+"""
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import natlab
+
+RATE = 5_000_000  # bytes per second
+SECONDS = 9.0
+
+# name: (NAT of a, NAT of b, what happens when, path at the end)
+SCENARIOS = {
+    "udp-cut-and-healed": ("port-restr", "port-restr", [(2, "cut_udp", "a"), (5, "heal_udp", "a")], "direct"),
+    "one-way-cut": ("port-restr", "port-restr", [(2, "cut_one_way", "a"), (5, "heal_udp", "a")], "direct"),
+    "udp-cut-for-good": ("port-restr", "port-restr", [(2, "cut_udp", "b")], "relay"),
+    "flows-forgotten": ("port-restr", "port-restr", [(2, "forget_flows", "a"), (4, "forget_flows", "b")], "direct"),
+    "rebinding-at-the-receiver": ("port-restr", "port-restr", [(2, "rebind", "a", "50000-50100")], "direct"),
+    "rebinding-at-the-sender": ("port-restr", "port-restr", [(2, "rebind", "b", "50000-50100")], "direct"),
+    "rebinding-behind-a-cone": ("port-restr", "full-cone", [(2, "rebind", "a", "50000-50100")], "direct"),
+    "rebinding-every-2-seconds": ("port-restr", "port-restr",
+                                  [(t, "rebind", "a", f"{50000 + 500 * t}-{50100 + 500 * t}") for t in (2, 4, 6)], "direct"),
+    "public-address-changes": ("port-restr", "port-restr", [(2, "change_public_address", "a", "5.5.5.31")], "direct"),
+    "relay-dies-while-direct": ("port-restr", "port-restr", [(2, "kill_relay", 0), (3, "kill_relay", 1)], "direct"),
+}
+
+
+def scenario(lab, name, a, b, actions, ending):
+    lab.set_nat("a", a)
+    lab.set_nat("b", b)
+    listener, token = lab.listen(stdout=subprocess.PIPE)
+    received, gaps = hashlib.sha256(), [(0.0, 0.0)]
+
+    def drain():
+        last = None
+        while data := listener.child.stdout.read1(1 << 16):
+            at = time.monotonic()
+            if last is not None:
+                gaps.append((at - last, last - started))
+            last = at
+            received.update(data)
+    reader = threading.Thread(target=drain)
+    started = time.monotonic()
+    reader.start()
+    sender = lab.start("b1", ["pipe", "--verbose", token], stdin=subprocess.PIPE)
+
+    def act():
+        for when, what, *args in actions:
+            time.sleep(max(0.0, started + when - time.monotonic()))
+            getattr(lab, what)(*args)
+    actor = threading.Thread(target=act, daemon=True)
+    actor.start()
+    sent, total = hashlib.sha256(), 0
+    while time.monotonic() - started < SECONDS:
+        chunk = os.urandom(RATE // 100)
+        sent.update(chunk)
+        total += len(chunk)
+        sender.child.stdin.write(chunk)
+        sender.child.stdin.flush()
+        time.sleep(0.01)
+    sender.child.stdin.close()
+    status = sender.child.wait(60), listener.child.wait(60)
+    reader.join()
+    actor.join()
+    sender.reader.join()
+    words = [text for _, text in sender.lines if text.startswith("connected-")]
+    whole = status == (0, 0) and sent.digest() == received.digest()
+    ok = whole and bool(words) and words[-1] == f"connected-{ending}"
+    longest, when = max(gaps)
+    share = sender.lines[-1][1].rsplit("/s, ", 1)[-1]
+    print(f"{'ok  ' if ok else 'FAIL'} {name:28} longest gap {longest * 1000:5.0f} ms at {when:4.1f} s; {len(words) - 1} moves, ends {ending}; "
+          f"{share}{'' if whole else '; BYTES DIFFER'}", flush=True)
+    if not ok or os.environ.get("LAB_VERBOSE"):
+        for at, text in sender.lines:
+            print(f"       {at - started:6.2f} {text}")
+    return ok
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    if reason := natlab.why_not():
+        print(f"SKIPPED NAT scenarios: {reason}")
+        return 0
+    names = sys.argv[2:] or list(SCENARIOS)
+    failed = 0
+    lab = natlab.Lab(sys.argv[1])
+    for name in names:
+        failed += not scenario(lab, name, *SCENARIOS[name])
+        lab.restore_public_address("a", "5.5.5.31")
+    lab.close()
+    print(f"{len(names)} scenarios, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
