@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       sent.push_back(std::move(*out));
     }
   };
-  while (r.remaining() > 0) {
+  while (r.ok() && r.remaining() > 0) {
     switch (r.u8() % 6) {
       case 0:
         check.add_server(r.u8() % (kRelays + 1), endpoint_from(r), now);
