@@ -40,7 +40,7 @@ def cell(lab, a, b, size, expected):
     def drain():
         while data := listener.child.stdout.read1(1 << 16):
             digest.update(data)
-    reader = threading.Thread(target=drain)
+    reader = threading.Thread(target=drain, daemon=True)
     reader.start()
     sender = lab.start("b1", ["pipe", "--verbose", token], stdin=subprocess.PIPE)
     sender.child.stdin.write(source[:size // 2])

@@ -144,6 +144,7 @@ class Lab:
         self.prefix = f"dhl{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="derphole-lab-")
         self.children = []
+        self.relays = []
         atexit.register(self.close)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(130))
@@ -188,6 +189,7 @@ class Lab:
     def start_relay(self, address):
         relay = Process(self, "srv", [self.binary, "relay", "--listen", f"{address}:443", "--stun", f"{address}:3478"],
                         stdout=subprocess.DEVNULL)
+        self.relays.append(relay)
         return relay.wait_for(r"--derp-server '(\S+)'")[1]
 
     def set_nat(self, side, kind):
@@ -245,7 +247,7 @@ class Lab:
         self.on("inet", f"ip route del {address}/32", check=False)
 
     def kill_relay(self, number):
-        run(f"pkill -9 -f 'relay --listen {RELAYS[number]}:443'", check=False)
+        self.relays[number].child.kill()  # `ip netns exec` becomes the relay: nobody else's is hit
 
     def close(self):
         atexit.unregister(self.close)

@@ -46,7 +46,7 @@ def scenario(lab, name, a, b, actions, ending):
                 gaps.append((at - last, last - started))
             last = at
             received.update(data)
-    reader = threading.Thread(target=drain)
+    reader = threading.Thread(target=drain, daemon=True)
     started = time.monotonic()
     reader.start()
     sender = lab.start("b1", ["pipe", "--verbose", token], stdin=subprocess.PIPE)
