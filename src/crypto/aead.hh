@@ -34,6 +34,13 @@ public:
   [[nodiscard]] virtual bool open(const Nonce& nonce, ByteView aad, ByteView sealed, ByteSpan out) = 0;
 };
 
+/// The nonce of a key whose packets are counted: four zero bytes, then the counter, big-endian.
+inline Aead::Nonce counter_nonce(std::uint64_t counter) {
+  Aead::Nonce nonce{};
+  store_be64(nonce.data() + 4, counter);
+  return nonce;
+}
+
 /// The best backend this machine has for `kind`.
 std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key);
 

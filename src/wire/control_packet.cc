@@ -3,15 +3,6 @@
 #include "base/check.hh"
 
 namespace dh::wire {
-namespace {
-
-Aead::Nonce nonce_of(std::uint64_t counter) {
-  Aead::Nonce nonce{};
-  store_be64(nonce.data() + 4, counter);
-  return nonce;
-}
-
-}  // namespace
 
 void ControlHeader::serialize(Writer& w) const {
   w.u8(kFirstByte);
@@ -59,7 +50,7 @@ Bytes seal_control(Aead& key, const ControlHeader& header, const ControlBody& bo
   const std::size_t plain_size = out.size() - ControlHeader::kSize;
   writer.zeros(Aead::kTagSize);
   const ByteSpan whole(out);
-  key.seal(nonce_of(header.counter), whole.first(ControlHeader::kSize),
+  key.seal(counter_nonce(header.counter), whole.first(ControlHeader::kSize),
            whole.subspan(ControlHeader::kSize, plain_size), whole.subspan(ControlHeader::kSize));
   return out;
 }
@@ -70,7 +61,7 @@ std::expected<ControlBody, WireError> open_control(Aead& key, ByteView packet) {
   const ByteView sealed = packet.subspan(ControlHeader::kSize);
   if (sealed.size() < ControlBody::kOverhead + Aead::kTagSize) return std::unexpected(WireError::Truncated);
   Bytes plain(sealed.size() - Aead::kTagSize);
-  if (!key.open(nonce_of(header->counter), packet.first(ControlHeader::kSize), sealed, plain))
+  if (!key.open(counter_nonce(header->counter), packet.first(ControlHeader::kSize), sealed, plain))
     return std::unexpected(WireError::BadChecksum);
   return ControlBody::parse(plain);
 }
