@@ -38,7 +38,7 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, session::Session& sessi
             on_input_();
           }),
       monitor_(executor_, [this](const NetworkState& state) {
-        session_.paths()->on_local_addresses(state.addresses, now());
+        session_.paths()->on_local_addresses(state.addresses);
         session_.paths()->on_network_changed(now());
         on_network_change_();
         on_input_();
@@ -50,7 +50,7 @@ DirectPaths::~DirectPaths() {
 
 void DirectPaths::start() {
   path::PathFinder& paths = *session_.paths();
-  paths.on_local_addresses(monitor_.state().addresses, now());
+  paths.on_local_addresses(monitor_.state().addresses);
   for (const path::SocketId id : {path::kSocketV4, path::kSocketV6}) {
     const bool v6 = id == path::kSocketV6;
     if (const auto port = sockets_.open(id, v6)) paths.on_socket_open(id, v6, *port, now());

@@ -22,11 +22,13 @@ inline constexpr std::array<Duration, 10> kProbeSchedule = {0ms,   20ms,   60ms,
 inline constexpr std::size_t kFreeProbes = 8;        // of a round, sent without a gap
 inline constexpr Duration kProbeGap = 4ms;           // between the others, over all candidates
 inline constexpr std::size_t kMaxRoundProbes = 120;  // to unproven addresses per round
-inline constexpr Duration kTriggeredGap = 15ms;      // least pause before a ping that a peer's ping triggers
-inline constexpr std::uint8_t kOpenerTtl = 2;        // hops: out of our own gateway, not into the peer's
-inline constexpr Duration kAfterOpener = 150ms;      // the peer's opener has left by then, too
-inline constexpr Duration kMaxStartDelay = 1s;       // of a synchronised start
-inline constexpr Duration kForgetPing = 5s;          // later pongs prove nothing
+inline constexpr double kProbeBurst = 240;           // ... and over all rounds: so many at once, ...
+inline constexpr double kProbeRefill = 4;        // ... so many more a second, and one for each authentic ping
+inline constexpr Duration kTriggeredGap = 15ms;  // least pause before a ping that a peer's ping triggers
+inline constexpr std::uint8_t kOpenerTtl = 2;    // hops: out of our own gateway, not into the peer's
+inline constexpr Duration kAfterOpener = 150ms;  // the peer's opener has left by then, too
+inline constexpr Duration kMaxStartDelay = 1s;   // of a synchronised start
+inline constexpr Duration kForgetPing = 5s;      // later pongs prove nothing
 
 // A valid pair.
 inline constexpr Duration kPingInUse = 3s;     // on the path that carries traffic
@@ -35,13 +37,12 @@ inline constexpr Duration kTrafficMemory = 10s;
 inline constexpr Duration kQuiet = 300ms;  // traffic stopped coming: ask, which also mends a lost NAT mapping
 inline constexpr Duration kFollowAfter =
     100ms;                                     // the peer sends another way and this one is silent: follow it
-inline constexpr Duration kPingRetry = 250ms;  // after an unanswered ping
+inline constexpr Duration kPingRetry = 250ms;  // or 3 RTT, before a ping counts as unanswered
 inline constexpr unsigned kMissedPings = 3;    // unanswered in a row: suspect
 inline constexpr Duration kSuspectPing = 200ms;
 inline constexpr Duration kSuspectFor = 10s;  // then slower
 inline constexpr Duration kSuspectSlowPing = 1s;
 inline constexpr Duration kSuspectLimit = 120s;  // then the pair is given up
-inline constexpr std::size_t kMaxStandby = 3;    // valid pairs kept beside the one in use
 
 // Choosing.
 inline constexpr Duration kBetterBy = 5ms;   // or a tenth of the RTT, whichever is more

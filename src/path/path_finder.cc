@@ -27,12 +27,9 @@ void PathFinder::on_socket_failed(SocketId socket, Instant now) {
   update_choice(now, "the socket failed");
 }
 
-void PathFinder::on_local_addresses(std::vector<LocalAddress> addresses, Instant now) {
-  if (addresses == local_) return;
-  const bool first = local_.empty();
+void PathFinder::on_local_addresses(std::vector<LocalAddress> addresses) {
   local_ = std::move(addresses);
   filter_.set_local(local_);
-  if (!first) on_network_changed(now);
 }
 
 void PathFinder::on_port_mapping(std::optional<Endpoint> external, Instant) {
@@ -73,7 +70,7 @@ void PathFinder::on_stalled(Instant now) {
 
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
   if (gatherer_.on_datagram(socket, from, datagram, now)) {
-    learn_reflexive(now);
+    learn_reflexive();
     return true;
   }
   if (!prober_ || !has_socket(socket)) return false;
@@ -118,15 +115,14 @@ void PathFinder::on_send_failed(SocketId socket, const Endpoint& to, Instant now
   update_choice(now, "this machine has no way there any more");
 }
 
-void PathFinder::learn_reflexive(Instant now) {
+void PathFinder::learn_reflexive() {
   if (!gatherer_.take_changed()) return;
   std::vector<IpAddress> addresses;
   for (const Socket& socket : sockets_)
     for (const Endpoint& mapped : gatherer_.mapped(socket.id)) addresses.push_back(mapped.address);
-  const bool had = gatherer_.any_answer() && !addresses.empty();
+  const bool known = !addresses.empty();
   filter_.set_reflexive(std::move(addresses));
-  if (had && phase_ != Phase::Gathering) call_due_ = call_due_ || candidates() != sent_candidates_;
-  (void)now;
+  if (known && phase_ != Phase::Gathering && candidates() != sent_candidates_) call_due_ = true;
 }
 
 bool PathFinder::has_socket(SocketId id) const {

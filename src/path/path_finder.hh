@@ -68,7 +68,8 @@ public:
   // Our side of the network.
   void on_socket_open(SocketId socket, bool is_v6, std::uint16_t port, Instant now);
   void on_socket_failed(SocketId socket, Instant now);
-  void on_local_addresses(std::vector<LocalAddress> addresses, Instant now);
+  /// What this machine's interfaces have. When it is news, on_network_changed follows.
+  void on_local_addresses(std::vector<LocalAddress> addresses);
   void add_stun_server(const Endpoint& server, Instant now) { gatherer_.add_server(server, now); }
   void on_port_mapping(std::optional<Endpoint> external, Instant now);
   void on_network_changed(Instant now);
@@ -115,7 +116,7 @@ private:
   Tier tier_of(const Endpoint& remote) const;
   SocketId plain_socket(const Endpoint& remote) const;
   bool has_socket(SocketId id) const;
-  void learn_reflexive(Instant now);
+  void learn_reflexive();
 
   // punching.cc
   void begin_attempt(wire::PunchMode mode, Instant now);
@@ -126,9 +127,10 @@ private:
   void next_attempt(Instant now);
   void rest(Instant now);
   std::optional<BirthdaySearch::Role> birthday_role() const;
-  void start_birthday(Instant start, Instant now);
+  bool may_search(Instant now) const;
+  void start_birthday(Instant start);
   void drop_extra_sockets(bool keep_current);
-  wire::CallMeMaybe make_call(Instant now);
+  wire::CallMeMaybe make_call();
   std::vector<wire::Candidate> candidates() const;
   bool list_ready(Instant now) const;
   wire::MappingBehaviour own_mapping() const;

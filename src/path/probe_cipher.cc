@@ -3,15 +3,6 @@
 #include "base/check.hh"
 
 namespace dh::path {
-namespace {
-
-Aead::Nonce nonce_of(std::uint64_t counter) {
-  Aead::Nonce nonce{};
-  store_be64(nonce.data() + 4, counter);
-  return nonce;
-}
-
-}  // namespace
 
 ProbeCipher::ProbeCipher(const ProbeKeys& keys)
     : seal_(make_aead(AeadKind::ChaCha20Poly1305, keys.send)),
@@ -38,15 +29,15 @@ void ProbeCipher::seal(const wire::ProbeBody& body, ByteSpan out) {
   body.serialize(writer);
   header.serialize(front_writer);
   std::memcpy(out.data(), front.data(), front.size());
-  seal_->seal(nonce_of(header.counter), associated_data(header), plain,
+  seal_->seal(counter_nonce(header.counter), associated_data(header), plain,
               out.subspan(front.size(), plain.size() + Aead::kTagSize));
 }
 
-ProbeCipher::Opened ProbeCipher::open(ByteView datagram) {
+ProbeCipher::Opened ProbeCipher::unseal(ByteView datagram) {
   const auto header = wire::ProbeHeader::parse(datagram);
   if (!header || header->receiver_index != local_index_) return {};
   ByteArray<wire::ProbeBody::kSize> plain;
-  if (!open_->open(nonce_of(header->counter), associated_data(*header),
+  if (!open_->open(counter_nonce(header->counter), associated_data(*header),
                    datagram.subspan(wire::ProbeHeader::kSize), plain))
     return {Verdict::Forged, {}};
   if (!replay_.accept(header->counter)) return {Verdict::Replayed, {}};

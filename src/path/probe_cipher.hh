@@ -34,7 +34,7 @@ public:
 
   /// Writes kProbeSize bytes to the front of `out`.
   void seal(const wire::ProbeBody& body, ByteSpan out);
-  Opened open(ByteView datagram);
+  Opened unseal(ByteView datagram);
 
 private:
   Bytes associated_data(const wire::ProbeHeader& header) const;

@@ -7,7 +7,6 @@ namespace {
 
 constexpr std::size_t kMaxOpenPings = 2048;  // a whole birthday search and more
 constexpr std::size_t kMaxAnswers = 64;      // pongs waiting to be sent; more pings than that are a flood
-constexpr Duration kMinPatience = 250ms;     // before a ping counts as unanswered
 
 }  // namespace
 
@@ -73,7 +72,7 @@ void Prober::close_socket(SocketId socket) {
 
 Prober::Result Prober::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, bool allowed,
                                    Tier tier, Instant now) {
-  const ProbeCipher::Opened opened = cipher_.open(datagram);
+  const ProbeCipher::Opened opened = cipher_.unseal(datagram);
   switch (opened.verdict) {
     case ProbeCipher::Verdict::NotForUs:
       return Result::NotAProbe;
@@ -96,6 +95,7 @@ Prober::Result Prober::on_datagram(SocketId socket, const Endpoint& from, ByteVi
 void Prober::on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, bool allowed,
                      Tier tier, Instant now) {
   ++counters_.pings_received;
+  credit_ = std::min(kProbeBurst, credit_ + 1);  // it paid for our probe with one of its own
   if (!allowed) {
     ++counters_.forbidden;
     return;
@@ -184,7 +184,7 @@ void Prober::set_in_use(std::optional<Route> route, bool busy, Instant now) {
 }
 
 Duration Prober::patience(const Pair& pair) const {
-  return std::max(kMinPatience, 3 * pair.rtt.value_or(Duration::zero()));
+  return std::max(kPingRetry, 3 * pair.rtt.value_or(Duration::zero()));
 }
 
 /// When the pair is pinged next, given that it was pinged or answered just now.
@@ -231,12 +231,24 @@ void Prober::on_timeout(Instant now) {
   }
 }
 
+void Prober::refill(Instant now) {
+  credit_ = std::min(kProbeBurst, credit_ + to_seconds(now - credit_at_) * kProbeRefill);
+  credit_at_ = now;
+}
+
+/// When the next probe to an address that has not answered may leave.
+Instant Prober::next_unproven() const {
+  if (credit_ >= 1) return next_free_;
+  // A millisecond more, so that rounding never leaves a hair's breadth of credit missing.
+  return std::max(next_free_, credit_at_ + from_seconds((1 - credit_) / kProbeRefill) + 1ms);
+}
+
 Pair* Prober::next_due(Instant now) {
   Pair* best = nullptr;
   for (Pair& pair : pairs_) {
     if (!is_due(pair.due, now)) continue;
     const bool unproven = pair.state == PairState::Fresh || pair.state == PairState::Probing;
-    if (unproven && (next_free_ > now || round_probes_ >= kMaxRoundProbes)) continue;
+    if (unproven && (next_unproven() > now || round_probes_ >= kMaxRoundProbes)) continue;
     if (best == nullptr || *pair.due < *best->due) best = &pair;
   }
   return best;
@@ -266,11 +278,13 @@ std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
     counters_.unproven_bytes += wire::kProbeSize;
     return send_ping(search.socket, search.remote, 0, out, now);
   }
+  refill(now);
   Pair* pair = next_due(now);
   if (pair == nullptr) return std::nullopt;
   std::uint8_t ttl = 0;
   if (pair->state == PairState::Fresh || pair->state == PairState::Probing) {
     counters_.unproven_bytes += wire::kProbeSize;
+    credit_ -= 1;
     if (++round_probes_ > kFreeProbes) next_free_ = now + kProbeGap;
     pair->state = PairState::Probing;
     if (pair->wants_opener) {
@@ -295,15 +309,9 @@ std::optional<Instant> Prober::next_timeout() const {
     if (!pair.due) continue;
     const bool unproven = pair.state == PairState::Fresh || pair.state == PairState::Probing;
     if (unproven && round_probes_ >= kMaxRoundProbes) continue;
-    next = earlier(next, unproven ? std::max(*pair.due, next_free_) : *pair.due);
+    next = earlier(next, unproven ? std::max(*pair.due, next_unproven()) : *pair.due);
   }
   return next;
-}
-
-bool Prober::probing() const {
-  return std::any_of(pairs_.begin(), pairs_.end(), [](const Pair& pair) {
-    return pair.state == PairState::Fresh || pair.state == PairState::Probing;
-  });
 }
 
 }  // namespace dh::path

@@ -66,7 +66,7 @@ public:
   // Inputs.
   /// A pair to probe from `start` on; known pairs keep what is known about them. false: the table is full.
   bool add(SocketId socket, const Endpoint& remote, PairOrigin origin, Tier tier, Instant start, bool opener);
-  /// A new round: its budget of probes is full again.
+  /// A new round: its own budget of probes is full again; the session's is not (kProbeBurst).
   void start_round(Instant start);
   /// Everything that is not Valid is probed afresh from `start` on.
   void restart(Instant start, bool opener);
@@ -95,7 +95,6 @@ public:
   /// Our address as the peer saw it in its last pong.
   const std::optional<Endpoint>& seen_as() const { return seen_as_; }
   const ProberCounters& counters() const { return counters_; }
-  bool probing() const;  // some pair is still within its schedule
 
 private:
   struct Ping {
@@ -122,6 +121,8 @@ private:
   void schedule_next(Pair& pair, Instant now);
   Duration patience(const Pair& pair) const;
   Pair* next_due(Instant now);
+  void refill(Instant now);
+  Instant next_unproven() const;
   bool in_use(const Pair& pair) const {
     return in_use_ && in_use_->socket == pair.socket && in_use_->remote == pair.remote;
   }
@@ -136,6 +137,8 @@ private:
   bool busy_ = false;
   Instant next_free_{};  // when the next unproven probe may leave
   std::size_t round_probes_ = 0;
+  double credit_ = kProbeBurst;  // unproven probes that may be sent, as of credit_at_
+  Instant credit_at_{};
   std::optional<Endpoint> seen_as_;
   ProberCounters counters_;
 };

@@ -54,9 +54,6 @@ void PathFinder::begin_attempt(PunchMode mode, Instant now) {
     fresh_socket_ = next_socket_++;
     fresh_opened_ = now;
     events_.push_back(OpenSockets{fresh_socket_, 1});
-  } else {
-    last_birthday_ = now;
-    ++birthdays_;
   }
   call_due_ = true;
 }
@@ -77,12 +74,9 @@ void PathFinder::next_attempt(Instant now) {
       if (own_mapping() == MappingBehaviour::Random && peers == MappingBehaviour::Random) return rest(now);
       if (!peer_ || gatherer_.servers() == 0 || !gatherer_.any_answer()) return rest(now);
       return begin_attempt(PunchMode::FreshPort, now);
-    case PunchMode::FreshPort: {
-      const bool rested = !last_birthday_ || now - *last_birthday_ >= kBirthdayPause;
-      if (birthday_role() && rested && birthdays_ < kMaxBirthdays)
-        return begin_attempt(PunchMode::Birthday, now);
+    case PunchMode::FreshPort:
+      if (birthday_role() && may_search(now)) return begin_attempt(PunchMode::Birthday, now);
       return rest(now);
-    }
     case PunchMode::Birthday:
       return rest(now);
   }
@@ -163,7 +157,7 @@ std::vector<Candidate> PathFinder::candidates() const {
   return out;
 }
 
-wire::CallMeMaybe PathFinder::make_call(Instant) {
+wire::CallMeMaybe PathFinder::make_call() {
   wire::CallMeMaybe call;
   call.round = ++round_;
   call.attempt = attempt_;
@@ -181,7 +175,7 @@ std::optional<wire::CallMeMaybe> PathFinder::poll_call(Instant now) {
     call_due_ = true;
   if (!call_due_ || !list_ready(now)) return std::nullopt;
   call_due_ = false;
-  const wire::CallMeMaybe call = make_call(now);
+  const wire::CallMeMaybe call = make_call();
   // The peer probes when it gets this, half a round trip from now; so do we, if we know where.
   const bool peer_is_ready = peer_ && peer_->attempt == attempt_;
   if (peer_is_ready) {
@@ -233,7 +227,7 @@ void PathFinder::probe_peer(Instant start) {
   const bool first = probed_attempt_ != attempt_;
   probed_attempt_ = attempt_;
   if (mode_ == PunchMode::Birthday) {
-    if (first) start_birthday(start, start);
+    if (first) start_birthday(start);
     return;
   }
   const bool fresh = mode_ == PunchMode::FreshPort && fresh_socket_ != 0;
@@ -266,9 +260,16 @@ std::optional<BirthdaySearch::Role> PathFinder::birthday_role() const {
   return we_are_hard ? BirthdaySearch::Role::Opener : BirthdaySearch::Role::Searcher;
 }
 
-void PathFinder::start_birthday(Instant start, Instant) {
+/// Both sides hold to this: a peer that asks for searches again and again gets no more of them.
+bool PathFinder::may_search(Instant now) const {
+  return birthdays_ < kMaxBirthdays && (!last_birthday_ || now - *last_birthday_ >= kBirthdayPause);
+}
+
+void PathFinder::start_birthday(Instant start) {
   const auto role = birthday_role();
-  if (!role) return;
+  if (!role || !may_search(start)) return;
+  last_birthday_ = start;
+  ++birthdays_;
   std::vector<Endpoint> targets;
   for (const Candidate& candidate : peer_->candidates) {
     const Endpoint& to = candidate.endpoint;

@@ -12,7 +12,7 @@ namespace dh::path {
 
 /// A UDP socket of the shell. 0 is IPv4, 1 is IPv6; extra ones are opened on request and numbered upwards,
 /// no number is used twice in a session.
-using SocketId = std::uint16_t;
+using SocketId = std::uint32_t;
 inline constexpr SocketId kSocketV4 = 0;
 inline constexpr SocketId kSocketV6 = 1;
 inline constexpr SocketId kFirstExtraSocket = 2;

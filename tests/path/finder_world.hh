@@ -2,11 +2,13 @@
 
 // Two path finders, the relay's control channel between them and a small network, in virtual time.
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <queue>
 
 #include "path/path_finder.hh"
+#include "wire/stun.hh"
 
 namespace dh::path::test {
 
@@ -24,6 +26,7 @@ struct World {
     std::vector<std::string> lost;
     std::vector<OpenSockets> opened;
     std::optional<Instant> up_at;
+    bool hard = false;  // STUN servers see it at a port that nobody can guess
   };
   struct Event {
     Instant when;
@@ -52,7 +55,7 @@ struct World {
 
   void host(Side& side, const char* address, unsigned bits, std::uint16_t port) {
     local[&side].push_back({*IpAddress::parse(address), bits});
-    side.finder.on_local_addresses(local[&side], now);
+    side.finder.on_local_addresses(local[&side]);
     const bool v6 = local[&side].back().address.is_v6();
     const SocketId id = v6 ? kSocketV6 : kSocketV4;
     side.sockets[id] = {local[&side].back().address, port};
@@ -107,9 +110,27 @@ struct World {
       if (on_sent) on_sent(from, *sent, bytes);
       if (sent->ttl != 0 || blocked) continue;
       const auto source = from.sockets.at(sent->socket);
+      if (std::find(stun_servers.begin(), stun_servers.end(), sent->to) != stun_servers.end()) {
+        after(delay, [&, server = sent->to, source, bytes] { answer_stun(from, server, source, bytes); });
+        continue;
+      }
       after(delay, [&, this, to_endpoint = sent->to, source, bytes]() mutable {
         deliver(to_endpoint, source, bytes);
       });
+    }
+  }
+  void add_stun_servers(Side& side) {
+    stun_servers = {at("9.9.9.1:3478"), at("9.9.9.2:3478")};
+    for (const Endpoint& server : stun_servers) side.finder.add_stun_server(server, now);
+  }
+  void answer_stun(Side& side, const Endpoint& server, const Endpoint& source, const Bytes& bytes) {
+    const auto request = wire::stun::classify(bytes);
+    Endpoint seen = source;
+    if (side.hard) seen.port = static_cast<std::uint16_t>(20'000 + rng.below(40'000));
+    for (const auto& [id, endpoint] : side.sockets) {
+      if (endpoint != source) continue;
+      side.finder.on_datagram(id, server, wire::stun::make_reply(request.id, seen), now);
+      return drain();
     }
   }
   void deliver(const Endpoint& to, const Endpoint& source, Bytes bytes) {
@@ -151,6 +172,7 @@ struct World {
   Side a, b;
   Duration delay = 20ms, relay_delay = 40ms;
   bool blocked = false;
+  std::vector<Endpoint> stun_servers;
   std::function<void(Side&, const Transmit&, const Bytes&)> on_sent;
 };
 

@@ -153,6 +153,67 @@ TEST(PathFinder, AHostileListAimsAtNobodyAndStaysWithinItsBudget) {
   EXPECT_LE(total, 400) << "bounded by round budgets, however many lists come";
 }
 
+// A dialer that says every second that it tries anew, each time with other victims.
+TEST(PathFinder, NewAttemptsDoNotRefillTheBudgetForProbesIntoTheBlue) {
+  World world;
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  int sent_from_b = 0;
+  world.on_sent = [&](World::Side& from, const Transmit&, const Bytes&) { sent_from_b += &from == &world.b; };
+  world.b.finder.start(World::keys(false), world.now);
+  for (std::uint8_t i = 1; i <= 100; ++i) {
+    wire::CallMeMaybe call;
+    call.round = call.attempt = i;
+    for (std::uint8_t k = 1; k <= 30; ++k)
+      call.candidates.push_back({wire::CandidateKind::ServerReflexive, {IpAddress::v4(7, 1, i, k), 4000}});
+    world.b.finder.on_call(call, world.now);
+    world.drain();
+    world.run_for(1s);
+  }
+  EXPECT_GE(sent_from_b, kProbeBurst);
+  EXPECT_LE(sent_from_b, kProbeBurst + 100 * kProbeRefill + 1);
+}
+
+// And one that asks for a birthday search every time.
+class SearchOnDemand : public testing::TestWithParam<bool> {};
+
+TEST_P(SearchOnDemand, AListenerSearchesThreeTimesASessionHoweverOftenItIsAsked) {
+  const bool we_are_hard = GetParam();
+  World world;
+  world.b.hard = we_are_hard;
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  world.add_stun_servers(world.b);
+  world.drain();
+  world.run_for(1s);
+  std::map<SocketId, int> sent;
+  int total = 0;
+  world.on_sent = [&](World::Side&, const Transmit& transmit, const Bytes&) {
+    if (transmit.to.address != *IpAddress::parse("7.7.7.7")) return;
+    ++sent[transmit.socket];
+    ++total;
+  };
+  world.b.finder.start(World::keys(false), world.now);
+  for (std::uint32_t i = 1; i <= 600; ++i) {
+    wire::CallMeMaybe call;
+    call.round = call.attempt = i;
+    call.mode = wire::PunchMode::Birthday;
+    call.mapping = we_are_hard ? wire::MappingBehaviour::EndpointIndependent : wire::MappingBehaviour::Random;
+    call.candidates = {{wire::CandidateKind::ServerReflexive, at("7.7.7.7:4000")}};
+    world.b.finder.on_call(call, world.now);
+    world.drain();
+    world.run_for(i % 20 == 0 ? 10s : 1s);  // so that a search can also run to its end
+  }
+  std::size_t opened = 0;
+  for (const OpenSockets& open : world.b.opened) opened += open.count;
+  if (we_are_hard) {
+    EXPECT_GE(opened, kBirthdaySockets);
+    EXPECT_LE(opened, kMaxBirthdays * kBirthdaySockets);
+  } else {
+    EXPECT_GE(total, 200);
+    EXPECT_LE(static_cast<std::size_t>(total), kMaxBirthdays * kBirthdayProbes);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Role, SearchOnDemand, testing::Bool());
+
 TEST(PathFinder, AnAddressThatAProbeComesFromIsTriedEvenIfNobodyListedIt) {
   World world;
   world.host(world.a, "5.5.5.21", 24, 40'001);
