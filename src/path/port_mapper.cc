@@ -65,16 +65,26 @@ void PortMapper::ask(Instant now) {
 }
 
 void PortMapper::send_burst(Instant now) {
-  // PCP first: where both answer, its grant is adopted without waiting.
   if (pcp_ != Answer::Refused) {
     if (state_ == State::Asking && !presence_.pcp) send_pcp(std::nullopt);
     send_pcp(kLease);
   }
   if (nat_pmp_ != Answer::Refused) {
     if (!nat_pmp_address_) send_nat_pmp_address();
-    if (!nat_pmp_map_) send_nat_pmp_map(kLease);
+    if (!nat_pmp_map_ && pcp_ != Answer::Open) send_nat_pmp_map(kLease);
   }
   timers_[Burst] = now + kBurstWait[bursts_++];
+}
+
+// Never while PCP may still grant: gateways that keep one table for both give the mapping to who asked last,
+// and then refuse PCP's renewals and deletion.
+void PortMapper::turn_to_nat_pmp(Instant now) {
+  pcp_ = Answer::Refused;
+  timers_[Settle].reset();
+  if (nat_pmp_ != Answer::Open) return;
+  send_nat_pmp_map(kLease);
+  bursts_ = 1;
+  timers_[Burst] = now + kBurstWait[0];
 }
 
 void PortMapper::give_up_asking(Instant now) {
@@ -193,10 +203,7 @@ std::optional<Instant> PortMapper::next_timeout() const {
 void PortMapper::on_timeout(Instant now) {
   switch (state_) {
     case State::Asking:
-      if (is_due(timers_[Settle], now)) {
-        pcp_ = Answer::Refused;
-        return settle_nat_pmp(now);
-      }
+      if (is_due(timers_[Settle], now)) return turn_to_nat_pmp(now);
       if (!is_due(timers_[Burst], now)) return;
       if (bursts_ < kBurstWait.size()) return send_burst(now);
       return give_up_asking(now);
@@ -245,8 +252,7 @@ void PortMapper::on_timeout(Instant now) {
 void PortMapper::close(Instant now) {
   if (state_ == State::Closing || state_ == State::Closed) return;
   // A grant may still be on its way: what was asked for is deleted, too.
-  if (state_ == State::Asking)
-    held_ = {.pcp = pcp_ != Answer::Refused, .nat_pmp = nat_pmp_ != Answer::Refused};
+  if (state_ == State::Asking) held_ = {.pcp = true, .nat_pmp = pcp_ != Answer::Open && is_v4()};
   state_ = State::Closing;
   mapping_.reset();
   events_.clear();

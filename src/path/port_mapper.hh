@@ -32,15 +32,15 @@ struct GatewayPresence {
   std::optional<GatewayEpoch::Seconds> pcp_epoch, nat_pmp_epoch;
 };
 
-/// Gets one UDP port of this host forwarded by its default gateway and keeps it so: PCP and NAT-PMP at once,
-/// UPnP (spoken by the shell) where neither helps. An IPv6 gateway is asked for a pinhole, by PCP alone; it
-/// takes an instance of its own. Pure. Contract: after every input drain poll_transmit and poll_event, then
-/// sleep until next_timeout(). A mapping is a gateway's word, no more: it counts once a peer came in by it.
-/// Spec: docs/protocol/port-mapping.md.
+/// Gets one UDP port of this host forwarded by its default gateway and keeps it so: PCP, NAT-PMP where it is
+/// silent, UPnP (spoken by the shell) where neither helps. An IPv6 gateway is asked for a pinhole, by PCP
+/// alone; it takes an instance of its own. Pure. Contract: after every input drain poll_transmit and
+/// poll_event, then sleep until next_timeout(). A mapping is a gateway's word, no more: it counts once a peer
+/// came in by it. Spec: docs/protocol/port-mapping.md.
 class PortMapper {
 public:
   static constexpr std::array<Duration, 3> kBurstWait = {250ms, 350ms, 400ms};  // three tries in a second
-  static constexpr Duration kPcpGrace = 100ms;   // for PCP, when NAT-PMP has granted first
+  static constexpr Duration kPcpGrace = 100ms;   // for PCP, when NAT-PMP has answered first
   static constexpr Duration kLease = 7200s;      // asked for: RFC 6886 §3.3; a crash leaves little behind
   static constexpr Duration kMinLifetime = 8s;   // shorter grants would make us ask without pause
   static constexpr Duration kMaxLifetime = 24h;  // longer grants are absurd
@@ -146,6 +146,7 @@ private:
 
   void ask(Instant now);
   void send_burst(Instant now);
+  void turn_to_nat_pmp(Instant now);
   void give_up_asking(Instant now);
   void become_unavailable(Instant now);
   void renew(Instant now);

@@ -64,8 +64,10 @@ void PortMapper::on_pcp_map(const pcp::Reply& reply, Instant now) {
   }
   presence_.pcp_result = reply.result;
   held_.pcp = true;
-  const bool by_upnp = mapping_ && mapping_->protocol == MappingProtocol::Upnp;
-  if (by_upnp) return;  // a late answer; what works stays
+  // A late answer: what works, or was turned to in the meantime, stays.
+  if ((mapping_ && mapping_->protocol != MappingProtocol::Pcp) ||
+      (state_ == State::Asking && pcp_ != Answer::Open))
+    return;
   pcp_ = Answer::Granted;
   adopt(external, MappingProtocol::Pcp, reply.lifetime, now);
 }
@@ -117,11 +119,14 @@ void PortMapper::on_nat_pmp_map(const nat_pmp::MapReply& reply, Instant now) {
   settle_nat_pmp(now);
 }
 
-// Adopts what NAT-PMP granted once port and address are known and PCP is not to be waited for.
+// Adopts what NAT-PMP granted once port and address are known.
 void PortMapper::settle_nat_pmp(Instant now) {
   const bool by_other = mapping_ && mapping_->protocol != MappingProtocol::NatPmp;
   if (!nat_pmp_address_ || by_other || state_ == State::Closing) return;
-  if (!nat_pmp_map_) {  // an announcement of another address
+  if (!nat_pmp_map_) {
+    const bool waits_for_pcp = state_ == State::Asking && pcp_ == Answer::Open;
+    if (waits_for_pcp && !timers_[Settle]) timers_[Settle] = now + kPcpGrace;
+    // An announcement of another address?
     if (state_ != State::Mapped || mapping_->external.address == *nat_pmp_address_) return;
     if (is_usable_external({*nat_pmp_address_, mapping_->external.port}, true)) return renew(now);
     return;
@@ -135,10 +140,6 @@ void PortMapper::settle_nat_pmp(Instant now) {
     return;
   }
   nat_pmp_ = Answer::Granted;
-  if (state_ == State::Asking && pcp_ == Answer::Open && !is_due(timers_[Settle], now)) {
-    if (!timers_[Settle]) timers_[Settle] = now + kPcpGrace;
-    return;
-  }
   const Duration lifetime = nat_pmp_map_->lifetime;
   nat_pmp_map_.reset();
   nat_pmp_address_.reset();
@@ -154,7 +155,7 @@ void PortMapper::on_refusal(Answer& answer, Duration for_how_long, Instant now) 
     return;
   }
   if (pcp_ == Answer::Refused && nat_pmp_ == Answer::Refused) return give_up_asking(now);
-  if (&answer == &pcp_) settle_nat_pmp(now);
+  if (&answer == &pcp_) turn_to_nat_pmp(now);
 }
 
 void PortMapper::on_port_unreachable(Instant now) {

@@ -126,7 +126,8 @@ TEST(PortMapper, PrefersPcpWhereBothAnswer) {
   Lan lan;
   lan.pass(2s);
   EXPECT_EQ(lan.events(), (Events{mapped(MappingProtocol::Pcp)}));
-  EXPECT_EQ(lan.mapper.counters().sent, 4u);
+  EXPECT_EQ(lan.mapper.counters().sent, 3u);
+  EXPECT_EQ(lan.router.nat_pmp_requests, (std::vector<nat_pmp::Request>{nat_pmp::AddressRequest{}}));
   const auto presence = lan.mapper.presence();
   EXPECT_TRUE(presence.pcp && presence.nat_pmp && !presence.upnp);
   EXPECT_EQ(presence.nat_pmp_address, address("5.5.5.21"));
@@ -154,7 +155,7 @@ TEST(PortMapper, AsksThreeTimesInASecondThenWantsUpnp) {
   lan.router.pcp = lan.router.nat_pmp = false;
   lan.pass(999ms);
   EXPECT_TRUE(lan.events().empty());
-  EXPECT_EQ(lan.mapper.counters().sent, 12u);
+  EXPECT_EQ(lan.mapper.counters().sent, 9u);
   lan.pass(1ms);
   EXPECT_EQ(lan.events(), (Events{UpnpWanted{41641, 41641, 7200s}}));
   lan.mapper.on_upnp_mapped(Endpoint::parse("5.5.5.21:41641").value(), 7200s, lan.now);
@@ -318,7 +319,7 @@ TEST(PortMapper, BoundsLifetimes) {
   lan.router.lifetime = 1;
   lan.pass(60s);
   EXPECT_EQ(lan.events(), (Events{mapped(MappingProtocol::Pcp, "5.5.5.21:41641", 8s)}));
-  EXPECT_LE(lan.mapper.counters().sent, 4u + 15u);
+  EXPECT_LE(lan.mapper.counters().sent, 3u + 15u);
   Lan other;
   other.router.lifetime = 0xffffffff;
   other.pass(1s);
@@ -350,9 +351,52 @@ TEST(PortMapper, DeletesWhatItWasGrantedAtTheEnd) {
   ASSERT_EQ(lan.router.pcp_requests.size(), 1u);
   EXPECT_EQ(lan.router.pcp_requests[0].lifetime.count(), 0u);
   EXPECT_EQ(lan.router.pcp_requests[0].mapping->nonce, nonce);
-  ASSERT_EQ(lan.router.nat_pmp_requests.size(), 1u);
-  EXPECT_EQ(std::get<nat_pmp::MapRequest>(lan.router.nat_pmp_requests[0]).external_port, 0);
+  EXPECT_TRUE(lan.router.nat_pmp_requests.empty()) << "it granted nothing";
   EXPECT_FALSE(lan.mapper.next_timeout());
+}
+
+TEST(PortMapper, DeletesByNatPmpWhatNatPmpGranted) {
+  Lan lan;
+  lan.router.pcp = false;
+  lan.pass(1s);
+  lan.router.pcp_requests.clear();
+  lan.router.nat_pmp_requests.clear();
+  lan.mapper.close(lan.now);
+  lan.exchange();
+  EXPECT_TRUE(lan.mapper.is_closed());
+  EXPECT_TRUE(lan.router.pcp_requests.empty());
+  ASSERT_EQ(lan.router.nat_pmp_requests.size(), 1u);
+  const auto deletion = std::get<nat_pmp::MapRequest>(lan.router.nat_pmp_requests[0]);
+  EXPECT_EQ(deletion.external_port, 0);
+  EXPECT_EQ(deletion.lifetime.count(), 0u);
+}
+
+TEST(PortMapper, DeletesWhatMayHaveBeenGrantedWhileItAsked) {
+  Lan lan;
+  lan.router.pcp = lan.router.nat_pmp = false;
+  lan.exchange();
+  lan.router.pcp_requests.clear();
+  lan.mapper.close(lan.now);
+  lan.exchange();
+  ASSERT_EQ(lan.router.pcp_requests.size(), 1u);
+  EXPECT_EQ(lan.router.pcp_requests[0].lifetime.count(), 0u);
+}
+
+TEST(PortMapper, DoesNotTakePcpsLateGrantOverNatPmps) {
+  Lan lan;
+  lan.router.pcp = false;
+  lan.pass(1s);
+  lan.events();
+  lan.router.pcp = true;
+  for (const auto& request : std::vector(lan.router.pcp_requests))
+    if (request.mapping)
+      lan.mapper.on_datagram(lan.server(), *lan.router.answer(bytes_of(request), lan.now), lan.now);
+  EXPECT_TRUE(lan.events().empty());
+  lan.mapper.close(lan.now);
+  lan.router.pcp_requests.clear();
+  lan.router.nat_pmp_requests.clear();
+  lan.exchange();
+  EXPECT_EQ(lan.router.pcp_requests.size() + lan.router.nat_pmp_requests.size(), 2u) << "both are deleted";
 }
 
 TEST(PortMapper, RepeatsADeletionOnceAndIsClosedAfterThreeTenthsOfASecond) {
