@@ -6,6 +6,7 @@
 #include "commands.hh"
 #include "io/clock.hh"
 #include "io/netcheck_driver.hh"
+#include "io/port_mapping_check.hh"
 #include "netcheck_text.hh"
 
 namespace dh::app {
@@ -21,6 +22,7 @@ Outcome check(const NetcheckOptions& options) {
   driver.derp_map = options.common.derp_map;
   driver.dial.proxy = io::ProxyConfig::from_environment();
   driver.wall_now = io::wall_now();
+  driver.port_mapping = io::check_port_mapping;
   // Never destroyed: its resolver thread may sit in a dead DNS for half a minute, and nobody should wait for
   // that at the end.
   asio::io_context& context = *new asio::io_context;

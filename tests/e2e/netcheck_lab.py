@@ -140,6 +140,23 @@ table ip nat {{
 """
 
 
+# A router that speaks NAT-PMP (RFC 6886): says yes, with the outer address given, and prints each mapping request.
+NAT_PMP_ROUTER = """
+import socket, struct, sys
+outer = socket.inet_aton(sys.argv[1])
+router = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+router.bind(("192.168.11.1", 5351))
+print("ready", file=sys.stderr, flush=True)
+while True:
+    request, client = router.recvfrom(1500)
+    if request[:2] == bytes(2):
+        router.sendto(struct.pack("!BBHI", 0, 128, 0, 9) + outer, client)
+    elif request[:2] == bytes((0, 1)) and len(request) == 12:
+        inside, outside, lifetime = struct.unpack("!HHI", request[4:])
+        print("map", inside, lifetime, file=sys.stderr, flush=True)
+        router.sendto(struct.pack("!BBHIHHI", 0, 129, 0, 9, inside, inside if lifetime else 0, lifetime), client)
+"""
+
 MASQUERADE = 'oifname "wan0" masquerade'
 TCP_TOO = f"\n    {MASQUERADE}"  # rules about UDP ports leave TCP to this one
 COUNTED = ", ".join(f"{i} : {40000 + i}" for i in range(1000))
@@ -242,6 +259,31 @@ def test_ipv6_with_a_firewall():
         expect(report["ipv6"]["nat"] == "none, but a firewall", json.dumps(report))
         expect(report["ipv4"]["nat"] == "port-restricted", json.dumps(report))
         expect(report["peers"]["ipv6"] == "direct", json.dumps(report["peers"]))
+
+
+def check_router(outer):
+    """Port-restricted, with a router that maps ports at `outer`."""
+    with Lab(firewall() + nat(MASQUERADE)) as lab, World(BINARY) as world:
+        router = world.start_other(["ip", "netns", "exec", lab.gw, sys.executable, "-c", NAT_PMP_ROUTER, outer])
+        router.wait_line("ready")
+        report = netcheck(world, lab.host, "--derp-server", lab.ipv4_relay(world))
+        port = report["ipv4"]["local_port"]
+        expect(report["port_mapping"] == {"pcp": False, "nat_pmp": True, "upnp": False, "external": f"{outer}:{port}"},
+               json.dumps(report))
+        router.wait_line(f"map {port} [1-9]", 1)
+        router.wait_line(f"map {port} 0", 1)  # deleted again
+        return report
+
+
+def test_a_router_that_maps_ports():
+    report = check_router(OUTSIDE)
+    expect((report["verdict"], report["proven"], report["double_nat"]) == ("open", False, False), json.dumps(report))
+
+
+def test_two_nats_in_a_row():
+    report = check_router("100.64.0.2")
+    expect((report["verdict"], report["double_nat"]) == ("easy", True), json.dumps(report))
+    expect(any("Two NATs" in text for text in report["advice"]), json.dumps(report["advice"]))
 
 
 def test_nothing_answers():
