@@ -39,9 +39,7 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, session::Session& sessi
           }),
       monitor_(executor_, [this](const NetworkState& state) {
         session_.paths()->on_local_addresses(state.addresses);
-        session_.paths()->on_network_changed(now());
-        on_network_change_();
-        on_input_();
+        look_again();
       }) {}
 
 DirectPaths::~DirectPaths() {
@@ -53,7 +51,10 @@ void DirectPaths::start() {
   paths.on_local_addresses(monitor_.state().addresses);
   for (const path::SocketId id : {path::kSocketV4, path::kSocketV6}) {
     const bool v6 = id == path::kSocketV6;
-    if (const auto port = sockets_.open(id, v6)) paths.on_socket_open(id, v6, *port, now());
+    const auto port = sockets_.open(id, v6);
+    if (!port) continue;
+    paths.on_socket_open(id, v6, *port, now());
+    map_port(v6, *port);
   }
   find_stun_servers();
   on_input_();
@@ -97,10 +98,41 @@ void DirectPaths::close(const path::CloseSockets& unwanted) {
     sockets_.close(static_cast<path::SocketId>(unwanted.first + i));
 }
 
-void DirectPaths::on_resume() {
+void DirectPaths::map_port(bool v6, std::uint16_t port) {
+  if (session_.paths()->loopback_peer()) return;  // who meets on this machine needs no router
+  const auto family = v6 ? PortMapClient::Family::V6 : PortMapClient::Family::V4;
+  mappings_.push_back(std::make_unique<PortMapClient>(
+      executor_, family, port, [this, v6](const std::optional<Endpoint>& external) {
+        session_.paths()->on_port_mapping(v6, external);
+        on_input_();
+      }));
+  mappings_.back()->start();
+}
+
+void DirectPaths::look_again() {
   session_.paths()->on_network_changed(now());
+  for (const auto& mapping : mappings_) mapping->on_network_changed();
   on_network_change_();
   on_input_();
+}
+
+void DirectPaths::on_resume() {
+  look_again();
+}
+
+void DirectPaths::stop(std::function<void()> done) {
+  const auto pending = std::make_shared<std::size_t>(1);
+  const auto one_less = [pending, done = std::move(done)] {
+    if (--*pending == 0) done();
+  };
+  for (const auto& mapping : mappings_) {
+    // A router that never said a word gets its deletion, and nobody waits for an answer.
+    const auto presence = mapping->presence();
+    const bool worth_waiting = presence && (presence->pcp || presence->nat_pmp || presence->upnp);
+    if (worth_waiting) ++*pending;
+    mapping->stop(worth_waiting ? std::function<void()>(one_less) : nullptr);
+  }
+  one_less();
 }
 
 }  // namespace dh::io

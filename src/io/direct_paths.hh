@@ -2,14 +2,16 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "io/network_monitor.hh"
+#include "io/port_map_client.hh"
 #include "io/udp_sockets.hh"
 #include "session/session.hh"
 
 namespace dh::io {
 
-/// The IO of one session's direct paths: UDP sockets, STUN server names, network changes. Feeds the session's
+/// The IO of one session's direct paths: UDP sockets, STUN server names, port mappings, network changes. Feeds the session's
 /// path finder; the caller runs the session's outputs. A resource on one executor.
 class DirectPaths {
 public:
@@ -28,10 +30,15 @@ public:
   void close(const path::CloseSockets& unwanted);
   /// This machine slept: whatever it knew of the network is old.
   void on_resume();
+  /// Gives back what routers forward to us; `done` is called within PortMapClient::kStopLimit, perhaps at
+  /// once. The end, but for flush().
+  void stop(std::function<void()> done);
   const UdpCounters& counters() const { return sockets_.counters(); }
 
 private:
   void find_stun_servers();
+  void map_port(bool v6, std::uint16_t port);
+  void look_again();
 
   asio::any_io_executor executor_;
   session::Session& session_;
@@ -40,6 +47,7 @@ private:
   std::shared_ptr<bool> alive_;  // false once this is gone: for name lookups on their way
   UdpSockets sockets_;
   NetworkMonitor monitor_;
+  std::vector<std::unique_ptr<PortMapClient>> mappings_;  // one per family
 };
 
 }  // namespace dh::io

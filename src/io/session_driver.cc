@@ -282,12 +282,17 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     progress_timer.cancel();
     flush_until = at + kFlushLimit;
     result = ended;
+    direct_stopped = !direct;
+    if (direct)
+      direct->stop([weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->direct_stopped = true;
+      });
     const Duration open_for = opened_at ? at - *opened_at : Duration::zero();
     flush(open_for);
   }
 
   void flush(Duration open_for) {  // of the relays; what went out by UDP is gone already
-    bool flushed = true;
+    bool flushed = direct_stopped;
     for (const auto& port : ports)
       flushed = flushed && (!port || !port->client->is_up() || port->client->flushed());
     if (flushed || now() >= flush_until) {
@@ -343,7 +348,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   bool turn_scheduled = false, stopped = false;
   bool finish_sent = false, write_failed = false, stream_ended = false, sink_finishing = false,
        confirmed = false;
-  bool silence_told = false;
+  bool silence_told = false, direct_stopped = false;
 };
 
 SessionDriver::SessionDriver(asio::any_io_executor executor, SessionDriverOptions options, Rng& rng,

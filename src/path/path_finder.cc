@@ -32,8 +32,8 @@ void PathFinder::on_local_addresses(std::vector<LocalAddress> addresses) {
   filter_.set_local(local_);
 }
 
-void PathFinder::on_port_mapping(std::optional<Endpoint> external, Instant) {
-  mapped_ = external;
+void PathFinder::on_port_mapping(bool v6, std::optional<Endpoint> external) {
+  mapped_[v6 ? 1 : 0] = external;
 }
 
 void PathFinder::on_network_changed(Instant now) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <deque>
 #include <optional>
 #include <string>
@@ -71,7 +72,8 @@ public:
   /// What this machine's interfaces have. When it is news, on_network_changed follows.
   void on_local_addresses(std::vector<LocalAddress> addresses);
   void add_stun_server(const Endpoint& server, Instant now) { gatherer_.add_server(server, now); }
-  void on_port_mapping(std::optional<Endpoint> external, Instant now);
+  /// What the gateway of that family forwards to our plain socket; empty: nothing any more.
+  void on_port_mapping(bool v6, std::optional<Endpoint> external);
   void on_network_changed(Instant now);
 
   // The session.
@@ -99,6 +101,7 @@ public:
 
   const std::optional<Route>& current() const { return choice_.current(); }
   Obstacle obstacle() const;
+  bool loopback_peer() const { return config_.loopback_peer; }
   std::uint64_t switches() const { return choice_.switches(); }
   const ProberCounters* probe_counters() const { return prober_ ? &prober_->counters() : nullptr; }
 
@@ -147,7 +150,7 @@ private:
 
   std::vector<Socket> sockets_;
   std::vector<LocalAddress> local_;
-  std::optional<Endpoint> mapped_;  // by a port mapping of the gateway
+  std::array<std::optional<Endpoint>, 2> mapped_;  // by the gateways, IPv4 and IPv6
   std::optional<Route> announced_;  // what the last RouteUp said
 
   std::uint32_t attempt_ = 0, round_ = 0;

@@ -149,7 +149,8 @@ std::vector<Candidate> PathFinder::candidates() const {
       add(CandidateKind::Host, {local.address, socket.port});
     }
   }
-  if (mapped_) add(CandidateKind::Mapped, *mapped_);
+  for (const auto& mapped : mapped_)
+    if (mapped) add(CandidateKind::Mapped, *mapped);
   for (const Socket& socket : sockets_)
     if (socket.id < kFirstExtraSocket)
       for (const Endpoint& seen : gatherer_.mapped(socket.id)) add(CandidateKind::ServerReflexive, seen);
