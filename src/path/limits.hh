@@ -51,6 +51,9 @@ inline constexpr Duration kIpv6Bonus = 3ms;  // usually no NAT whose mapping cou
 inline constexpr Duration kFailureMemory =
     30s;  // a path that failed so recently must win by twice the margin
 
+inline constexpr std::array<Duration, 5> kBarAfterStall = {0s, 1s, 4s, 16s, 60s};  // a pair that stalls again
+inline constexpr Duration kLongStay = 10s;  // in use for this long before it stalled: forgiven
+
 // Attempts, started by the dialer.
 inline constexpr Duration kGatherPatience = 150ms;  // for the first STUN answers before the first list
 inline constexpr Duration kFreshPatience =

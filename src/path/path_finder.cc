@@ -64,8 +64,10 @@ void PathFinder::on_traffic(Instant now) {
 void PathFinder::on_stalled(Instant now) {
   if (!prober_ || !current()) return;
   const Route route = *current();
+  choice_.on_stalled(now);
   prober_->suspect(route.socket, route.remote, now);
   update_choice(now, "it stopped delivering");
+  bar_ends_ = choice_.next_timeout(now);
 }
 
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
@@ -181,6 +183,7 @@ void PathFinder::on_timeout(Instant now) {
     prober_->set_in_use(current(), busy_, now);
   }
   update_choice(now, "the other side does not answer there any more");
+  if (is_due(bar_ends_, now)) bar_ends_ = choice_.next_timeout(now);
   if (birthday_) {
     while (auto probe = birthday_->poll(now)) prober_->ping_once(probe->socket, probe->to);
     if (birthday_->over(now)) {
@@ -220,6 +223,7 @@ std::optional<Instant> PathFinder::next_timeout() const {
   std::optional<Instant> next = gatherer_.next_timeout();
   if (!prober_) return next;
   next = earlier(next, prober_->next_timeout());
+  next = earlier(next, bar_ends_);
   next = earlier(next, mode_until_);
   if (config_.dialer && phase_ != Phase::Connected) next = earlier(next, retry_at_);
   if (birthday_) next = earlier(next, birthday_->next_timeout());

@@ -151,7 +151,7 @@ private:
   std::vector<Socket> sockets_;
   std::vector<LocalAddress> local_;
   std::array<std::optional<Endpoint>, 2> mapped_;  // by the gateways, IPv4 and IPv6
-  std::optional<Route> announced_;  // what the last RouteUp said
+  std::optional<Route> announced_;                 // what the last RouteUp said
 
   std::uint32_t attempt_ = 0, round_ = 0;
   wire::PunchMode mode_ = wire::PunchMode::Plain;
@@ -174,6 +174,7 @@ private:
   std::optional<Instant> last_traffic_;
   Instant route_heard_{};            // something authentic came over the route in use
   std::optional<Instant> quiet_at_;  // when the route counts as quiet unless something comes
+  std::optional<Instant> bar_ends_;  // when a route that stalled may be chosen again
   bool busy_ = false;
   std::deque<PathEvent> events_;
 };

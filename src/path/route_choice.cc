@@ -31,10 +31,38 @@ bool worth_it(const Pair& other, const Pair& present, Instant now) {
 
 }  // namespace
 
+bool RouteChoice::is_barred(const Pair& pair, Instant now) const {
+  return std::any_of(bars_.begin(), bars_.end(), [&](const Bar& bar) {
+    return bar.socket == pair.socket && bar.remote == pair.remote && bar.until > now;
+  });
+}
+
+void RouteChoice::on_stalled(Instant now) {
+  if (!current_) return;
+  auto bar = std::find_if(bars_.begin(), bars_.end(), [&](const Bar& known) {
+    return known.socket == current_->socket && known.remote == current_->remote;
+  });
+  if (bar == bars_.end()) {
+    if (bars_.size() >= kMaxPairs) bars_.erase(bars_.begin());
+    bars_.push_back({current_->socket, current_->remote, 0, now});
+    bar = bars_.end() - 1;
+  }
+  if (now - switched_at_ >= kLongStay) bar->stalls = 0;
+  bar->until = now + kBarAfterStall[std::min(bar->stalls, kBarAfterStall.size() - 1)];
+  ++bar->stalls;
+}
+
+std::optional<Instant> RouteChoice::next_timeout(Instant now) const {
+  std::optional<Instant> next;
+  for (const Bar& bar : bars_)
+    if (bar.until > now) next = earlier(next, bar.until);
+  return next;
+}
+
 const std::optional<Route>& RouteChoice::choose(const std::deque<Pair>& pairs, Instant now) {
   const Pair *present = nullptr, *best = nullptr;
   for (const Pair& pair : pairs) {
-    if (pair.state != PairState::Valid) continue;
+    if (pair.state != PairState::Valid || is_barred(pair, now)) continue;
     if (current_ && pair.socket == current_->socket && pair.remote == current_->remote) present = &pair;
     if (best == nullptr || better(pair, *best, now)) best = &pair;
   }

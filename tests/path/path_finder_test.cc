@@ -25,6 +25,26 @@ TEST(PathFinder, TwoPublicHostsAreConnectedOneRoundTripAfterTheirListsMet) {
   EXPECT_LE(*world.a.up_at - start, Duration(125ms));
 }
 
+// As behind a link that passes pings and loses full datagrams.
+TEST(PathFinder, ARouteThatStallsEachTimeItIsTakenWaitsLongerAndLonger) {
+  World world;
+  world.host(world.a, "5.5.5.21", 24, 40'001);
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  world.start();
+  int stalls = 0;
+  for (int i = 0; i < 200; ++i) {  // a minute
+    world.run_for(300ms);
+    if (!world.a.route) continue;
+    ++stalls;
+    world.a.finder.on_stalled(world.now);
+    world.drain();
+  }
+  EXPECT_GE(stalls, 4);
+  EXPECT_LE(stalls, 6);
+  world.run_for(61s);
+  EXPECT_TRUE(world.a.route) << "never given up for good";
+}
+
 TEST(PathFinder, TheSameNetworkIsPreferredToAnythingElse) {
   World world;
   world.host(world.a, "192.168.1.2", 24, 40'001);
