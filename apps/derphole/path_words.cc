@@ -15,6 +15,9 @@ bool is_hard(MappingBehaviour mapping) {
 std::string words_for(const path::Obstacle& obstacle) {
   if (obstacle.no_socket) return "this machine has no network address that could be reached directly";
   if (obstacle.stun_silent) return "UDP seems to be blocked on this network";
+  if (obstacle.stalls)
+    return "the direct way answers, but data gets lost there; perhaps a link on it is too narrow for full "
+           "packets (MTU)";
   if (is_hard(obstacle.ours) && is_hard(obstacle.peers))
     return "the routers of both sides change ports for every destination; a port mapping on one of them "
            "(UPnP, NAT-PMP, PCP) would help";

@@ -77,5 +77,9 @@ inline constexpr std::size_t kMaxPaths = 64;                                // i
 // A path whose data is not acknowledged for this long is given up for another one.
 inline constexpr int kStallPtos = 3;
 inline constexpr Duration kMinStall = 250ms;
+// Before its first ack nothing says that it carries full datagrams at all; pings have measured its round
+// trip.
+inline constexpr int kFirstStallRtts = 2;
+inline constexpr Duration kMinFirstStall = 100ms;
 
 }  // namespace dh::bulk

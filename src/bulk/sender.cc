@@ -442,7 +442,13 @@ std::uint64_t Sender::bytes_in_flight() const {
 
 std::optional<Instant> Sender::stalls_at(PathId id) const {
   const SenderPath* path = impl_->find(id);
-  return path == nullptr || impl_->complete ? std::nullopt : path->stalls_at();
+  if (path == nullptr || impl_->complete) return std::nullopt;
+  // The receiver may have no direct way yet: the first acks come by a relay.
+  Duration detour{};
+  for (const auto& other : impl_->paths)
+    if (other->channel.properties.is_relay && other->usable)
+      detour = std::max(detour, other->channel.rtt.smoothed());
+  return path->stalls_at(detour);
 }
 
 std::optional<Instant> Sender::silent_since() const {

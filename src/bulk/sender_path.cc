@@ -24,14 +24,18 @@ void SenderPath::restart(Duration initial_rtt) {
   controller_ = make_controller();
   relay_window_ = {};
   pacer_ = {};
+  proven_ = false;
   loss_ = {};
   last_rate_ = 0;
   since_ack_me_ = 0;
   window_limited_ = false;
 }
 
-std::optional<Instant> SenderPath::stalls_at() const {
+std::optional<Instant> SenderPath::stalls_at(Duration detour) const {
   if (packets_in_flight_ == 0) return std::nullopt;
+  if (!proven_ && !channel.properties.is_relay)
+    return progress_at_ +
+           std::max<Duration>(kFirstStallRtts * channel.rtt.smoothed() + detour, kMinFirstStall);
   return progress_at_ + std::max<Duration>(kStallPtos * channel.rtt.pto(), kMinStall);
 }
 
@@ -112,6 +116,7 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
 
   pto_count_ = 0;
   probe_pending_ = false;
+  proven_ = true;
   progress_at_ = now;
   batch.largest_acked = largest;
   batch.next_number = packets_.end();

@@ -84,8 +84,8 @@ public:
   /// and packet numbers go on.
   void restart(Duration initial_rtt);
   /// When too long has passed without an ack for what is in flight: the route is probably dead. Empty:
-  /// nothing is in flight.
-  std::optional<Instant> stalls_at() const;
+  /// nothing is in flight. `detour`: what an ack may take that comes back by another path.
+  std::optional<Instant> stalls_at(Duration detour) const;
 
   std::uint64_t bytes_in_flight() const { return in_flight_; }
   unsigned pto_count() const { return pto_count_; }
@@ -133,6 +133,7 @@ private:
   Instant progress_at_{};  // last new ack, or when the first packet got into flight
   std::uint64_t since_ack_me_ = 0;
   bool window_limited_ = false;
+  bool proven_ = false;  // something sent since restart() was acknowledged
   unsigned pto_count_ = 0;
   bool probe_pending_ = false;
   Tail tail_;

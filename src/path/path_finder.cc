@@ -131,6 +131,11 @@ bool PathFinder::has_socket(SocketId id) const {
   return std::any_of(sockets_.begin(), sockets_.end(), [id](const Socket& s) { return s.id == id; });
 }
 
+bool PathFinder::has_valid_pair() const {
+  return prober_ && std::any_of(prober_->pairs().begin(), prober_->pairs().end(),
+                                [](const Pair& pair) { return pair.state == PairState::Valid; });
+}
+
 SocketId PathFinder::plain_socket(const Endpoint& remote) const {
   return remote.address.is_v6() ? kSocketV6 : kSocketV4;
 }
@@ -246,6 +251,7 @@ Obstacle PathFinder::obstacle() const {
   out.no_socket = sockets_.empty() || local_.empty();
   out.stun_silent = gatherer_.servers() > 0 && !gatherer_.any_answer();
   out.ours = own_mapping();
+  out.stalls = !current() && has_valid_pair();
   if (peer_) {
     out.peers = peer_->mapping;
     out.peer_has_none = std::none_of(peer_->candidates.begin(), peer_->candidates.end(), [](const auto& c) {

@@ -49,6 +49,7 @@ struct Obstacle {
   bool no_socket = false;      // not even an interface with an address
   bool stun_silent = false;    // servers were asked and none answered: UDP seems blocked here
   bool peer_has_none = false;  // the peer named no address from outside
+  bool stalls = false;         // pings pass, data does not: full datagrams may be too large for the way
   wire::MappingBehaviour ours = wire::MappingBehaviour::Unknown;
   wire::MappingBehaviour peers = wire::MappingBehaviour::Unknown;
 };
@@ -119,6 +120,7 @@ private:
   Tier tier_of(const Endpoint& remote) const;
   SocketId plain_socket(const Endpoint& remote) const;
   bool has_socket(SocketId id) const;
+  bool has_valid_pair() const;
   void learn_reflexive();
 
   // punching.cc

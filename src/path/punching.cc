@@ -67,9 +67,7 @@ void PathFinder::follow_attempt(Instant now) {
 /// Dialer: the present way of trying has had its time.
 void PathFinder::next_attempt(Instant now) {
   mode_until_.reset();
-  if (std::any_of(prober_->pairs().begin(), prober_->pairs().end(),
-                  [](const Pair& pair) { return pair.state == PairState::Valid; }))
-    return rest(now);  // there is a way, it only has to wait after a stall
+  if (has_valid_pair()) return rest(now);  // there is a way, it only has to wait after a stall
   const MappingBehaviour peers = peer_ ? peer_->mapping : MappingBehaviour::Unknown;
   switch (mode_) {
     case PunchMode::Plain:

@@ -45,6 +45,20 @@ TEST(Paths, ADeadPathIsLeftForTheOtherAndItsBytesAreRepaired) {
   EXPECT_TRUE(world.complete());
 }
 
+// As behind an MTU hole: pings found the way, full datagrams are lost.
+TEST(Paths, APathThatNeverCarriedAnythingIsGivenUpSooner) {
+  World world(12, config_of(12), 20'000'000);
+  world.add_path(0, kRelay, {.delay = 30ms});
+  world.add_path(1, kDirect, {.delay = 20ms, .bytes_per_second = 5e6, .queue_packets = 100, .dead = true});
+  world.sender.set_path_usable(1, true, 40ms, world.now);
+  world.run_for(300ms);
+  world.sender.prefer_path(1, world.now);
+  const Instant moved = world.now;
+  while (!world.sender.stalls_at(1) || *world.sender.stalls_at(1) > world.now) world.run_for(1ms);
+  EXPECT_GE(world.now - moved, Duration(120ms));
+  EXPECT_LE(world.now - moved, Duration(200ms));
+}
+
 TEST(Paths, AStalledPathSaysSoWithinThreeProbeTimeouts) {
   World world(12, config_of(12), 20'000'000);
   world.add_path(0, kRelay, {.delay = 30ms});
