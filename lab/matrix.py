@@ -81,6 +81,7 @@ def main():
         if not ok and whole and expected == "b":  # a search fails one time in fifty by its nature
             whole, seconds, share = cell(lab, a, b, arguments.size, expected)
             ok = whole and seconds is not None
+            share += " (second search)"
         failed += not ok
         way = "relay" if seconds is None else f"direct after {seconds * 1000:5.0f} ms"
         print(f"{'ok  ' if ok else 'FAIL'} {a:10} {b:10} {way:22} {'' if whole else 'BYTES DIFFER '}{share}", flush=True)

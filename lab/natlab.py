@@ -27,6 +27,7 @@ FIREWALL = """table inet fw {
     iif lo accept
     iifname "lan0" accept
     icmp type echo-request accept
+    meta l4proto ipv6-icmp accept
   }
   chain forward { type filter hook forward priority filter; policy drop;
     UDP
@@ -55,9 +56,10 @@ CONE = """table ip nat {
     oifname "wan0" ip saddr PUB meta l4proto udp update @ok { ip daddr . udp sport }
   }
   chain prerouting { type nat hook prerouting priority dstnat; policy accept;
-    iifname "wan0" ip daddr PUB meta l4proto udp KNOWN dnat ip to udp dport map @fc
+    iifname FROM ip daddr PUB meta l4proto udp KNOWN dnat ip to udp dport map @fc
   }
   chain postrouting { type nat hook postrouting priority srcnat; policy accept;
+    oifname "lan0" ct status dnat ip saddr { 192.168.0.0/16, 100.64.0.0/10 } snat to PUB
     oifname "wan0" masquerade
   }
 }
@@ -72,13 +74,18 @@ def rules(kind, public, inside):
 
     def nat(pre="", post=""):
         return NAT.replace("PRE", pre).replace("POST", post)
+
+    def cone(known="", hairpin=False):
+        arrives = '{ "wan0", "lan0" }' if hairpin else '"wan0"'
+        return firewall() + CONE.replace("PUB", public).replace("KNOWN", known).replace("FROM", arrives)
     one_to_one = nat(f'iifname "wan0" meta l4proto {{ udp, icmp }} dnat to {inside}', f'oifname "wan0" snat to {public}')
     udp = 'oifname "wan0" meta l4proto udp masquerade'
     return {
         "1:1": lambda: firewall() + one_to_one,
         "1:1+fw": lambda: firewall("") + one_to_one,
-        "full-cone": lambda: firewall() + CONE.replace("PUB", public).replace("KNOWN", ""),
-        "addr-restr": lambda: firewall() + CONE.replace("PUB", public).replace("KNOWN", "ip saddr . udp dport @ok"),
+        "full-cone": cone,
+        "hairpin": lambda: cone(hairpin=True),
+        "addr-restr": lambda: cone("ip saddr . udp dport @ok"),
         "port-restr": lambda: firewall() + nat(),
         "adm": lambda: firewall() + nat(post=f"{udp} to :jhash ip saddr . udp sport . ip daddr mod 20000 seed 0x11 offset 40000"),
         "sym-seq": lambda: firewall() + nat(post=f"{udp} to :numgen inc mod 1000 map {{ {COUNTING} }}"),
@@ -138,9 +145,31 @@ class Process:
         return next((when for when, text in list(self.lines) if re.search(pattern, text)), None)
 
 
+class Wire:
+    """lab_wire: a link with delay, loss, rate and MTU, in the place of a veth pair."""
+
+    def __init__(self, lab, left, right):
+        program = os.path.join(os.path.dirname(lab.binary), "lab", "lab_wire")
+        self.child = subprocess.Popen([program, "--a", left, "--b", right], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        lab.children.append(self.child)
+        if (answer := self.child.stdout.readline().strip()) != "ready":
+            sys.exit(f"lab: lab_wire said: {answer}")
+
+    def tell(self, command):
+        self.child.stdin.write(command + "\n")
+        self.child.stdin.flush()
+        if (answer := self.child.stdout.readline().strip()).startswith("error"):
+            sys.exit(f"lab: {command}: {answer}")
+        return answer
+
+
 class Lab:
-    def __init__(self, binary):
+    """`wires`: links to the internet (srv, gwa, gwb) that are a Wire instead of a veth pair."""
+
+    def __init__(self, binary, wires=()):
         self.binary = os.path.abspath(binary)
+        self.names = []
+        self.wires = dict.fromkeys(wires)
         self.prefix = f"dhl{os.getpid()}"
         self.dir = tempfile.mkdtemp(prefix="derphole-lab-")
         self.children = []
@@ -159,23 +188,40 @@ class Lab:
 
     def build(self):
         for name in NAMES:
-            run(f"ip netns add {self.ns(name)}")
-            self.on(name, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.disable_ipv6=1")
-            self.on(name, "ip link set lo up")
+            self.add_host(name)
         self.link("srv", "eth0", RELAYS)
         for gateway, public, lan in GATEWAYS.values():
             self.link(gateway, "wan0", (public,))
-            host = {"gwa": "a1", "gwb": "b1"}[gateway]
-            run(f"ip link add lan0 netns {self.ns(gateway)} type veth peer name eth0 netns {self.ns(host)}")
-            self.on(gateway, f"ip addr add {lan}.1/24 dev lan0")
-            self.on(gateway, "ip link set lan0 up")
-            self.on(host, f"ip addr add {lan}.2/24 dev eth0")
-            self.on(host, "ip link set eth0 up")
-            self.on(host, f"ip route add default via {lan}.1")
+            self.add_lan(gateway, lan)
+            self.plug(gateway, {"gwa": "a1", "gwb": "b1"}[gateway], lan, 2)
+
+    def add_host(self, name):
+        run(f"ip netns add {self.ns(name)}")
+        self.names.append(name)
+        self.on(name, "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.disable_ipv6=1")
+        self.on(name, "ip link set lo up")
+
+    def add_lan(self, gateway, lan):
+        self.on(gateway, "ip link add lan0 type bridge")
+        self.on(gateway, "sysctl -qw net.bridge.bridge-nf-call-iptables=0", check=False)  # a switch is no router
+        self.on(gateway, f"ip addr add {lan}.1/24 dev lan0")
+        self.on(gateway, "ip link set lan0 up")
+
+    def plug(self, gateway, host, lan, number, device="eth0", metric=0):
+        """A cable from the host to a port of the gateway's switch."""
+        port = f"{host}-{device}"
+        run(f"ip link add {port} netns {self.ns(gateway)} type veth peer name {device} netns {self.ns(host)}")
+        self.on(gateway, f"ip link set {port} master lan0 up")
+        self.on(host, f"ip addr add {lan}.{number}/24 dev {device}")
+        self.on(host, f"ip link set {device} up")
+        self.on(host, f"ip route add default via {lan}.1 dev {device} metric {metric}")
 
     def link(self, name, device, addresses):
         """A routed link to the internet: whatever crosses it loses a hop, as outside."""
-        run(f"ip link add {device} netns {self.ns(name)} type veth peer name p-{name} netns {self.ns('inet')}")
+        if name in self.wires:
+            self.wires[name] = Wire(self, f"{self.ns(name)}:{device}", f"{self.ns('inet')}:p-{name}")
+        else:
+            run(f"ip link add {device} netns {self.ns(name)} type veth peer name p-{name} netns {self.ns('inet')}")
         self.on("inet", f"ip addr add 5.5.5.1/32 dev p-{name}")
         self.on("inet", f"ip link set p-{name} up")
         for address in addresses:
@@ -201,10 +247,10 @@ class Lab:
     def start(self, host, args, **kwargs):
         return Process(self, host, [self.binary, *args], **kwargs)
 
-    def listen(self, **kwargs):
-        """`derphole listen` on a1; returns (process, token)."""
+    def listen(self, host="a1", **kwargs):
+        """`derphole listen`; returns (process, token)."""
         servers = [word for url in self.servers for word in ("--derp-server", url)]
-        listener = self.start("a1", ["listen", "--verbose", *servers], **kwargs)
+        listener = self.start(host, ["listen", "--verbose", *servers], **kwargs)
         return listener, listener.wait_for(r"dh1[\w-]{40,}")[0]
 
     # What happens in the middle of a transfer.
@@ -254,7 +300,7 @@ class Lab:
         for child in self.children:
             if child.poll() is None:
                 child.kill()
-        for name in NAMES:
+        for name in self.names:
             run(f"ip netns pids {self.ns(name)} | xargs -r kill -9", check=False)
             run(f"ip netns del {self.ns(name)}", check=False)
         shutil.rmtree(self.dir, ignore_errors=True)

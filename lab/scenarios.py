@@ -4,14 +4,12 @@
 A feeder writes 5 MB/s for the scenario's time; the other side's longest receive gap, the path words and the bytes are printed. Bytes must be
 whole and in order always, and the path at the end must be the one named here.
 """
-import hashlib
+import functools
 import os
-import subprocess
 import sys
-import threading
-import time
 
 import natlab
+from transfer import Transfer
 
 RATE = 5_000_000  # bytes per second
 SECONDS = 9.0
@@ -28,6 +26,8 @@ SCENARIOS = {
     "rebinding-every-2-seconds": ("port-restr", "port-restr",
                                   [(t, "rebind", "a", f"{50000 + 500 * t}-{50100 + 500 * t}") for t in (2, 4, 6)], "direct"),
     "public-address-changes": ("port-restr", "port-restr", [(2, "change_public_address", "a", "5.5.5.31")], "direct"),
+    "promoted-after-a-second": ("port-restr", "port-restr", [(0, "cut_udp", "a"), (1, "heal_udp", "a")], "direct"),
+    # The last one: it leaves no relay.
     "relay-dies-while-direct": ("port-restr", "port-restr", [(2, "kill_relay", 0), (3, "kill_relay", 1)], "direct"),
 }
 
@@ -35,51 +35,13 @@ SCENARIOS = {
 def scenario(lab, name, a, b, actions, ending):
     lab.set_nat("a", a)
     lab.set_nat("b", b)
-    listener, token = lab.listen(stdout=subprocess.PIPE)
-    received, gaps = hashlib.sha256(), [(0.0, 0.0)]
-
-    def drain():
-        last = None
-        while data := listener.child.stdout.read1(1 << 16):
-            at = time.monotonic()
-            if last is not None:
-                gaps.append((at - last, last - started))
-            last = at
-            received.update(data)
-    reader = threading.Thread(target=drain, daemon=True)
-    started = time.monotonic()
-    reader.start()
-    sender = lab.start("b1", ["pipe", "--verbose", token], stdin=subprocess.PIPE)
-
-    def act():
-        for when, what, *args in actions:
-            time.sleep(max(0.0, started + when - time.monotonic()))
-            getattr(lab, what)(*args)
-    actor = threading.Thread(target=act, daemon=True)
-    actor.start()
-    sent, total = hashlib.sha256(), 0
-    while time.monotonic() - started < SECONDS:
-        chunk = os.urandom(RATE // 100)
-        sent.update(chunk)
-        total += len(chunk)
-        sender.child.stdin.write(chunk)
-        sender.child.stdin.flush()
-        time.sleep(0.01)
-    sender.child.stdin.close()
-    status = sender.child.wait(60), listener.child.wait(60)
-    reader.join()
-    actor.join()
-    sender.reader.join()
-    words = [text for _, text in sender.lines if text.startswith("connected-")]
-    whole = status == (0, 0) and sent.digest() == received.digest()
-    ok = whole and bool(words) and words[-1] == f"connected-{ending}"
-    longest, when = max(gaps)
-    share = sender.lines[-1][1].rsplit("/s, ", 1)[-1]
-    print(f"{'ok  ' if ok else 'FAIL'} {name:28} longest gap {longest * 1000:5.0f} ms at {when:4.1f} s; {len(words) - 1} moves, ends {ending}; "
-          f"{share}{'' if whole else '; BYTES DIFFER'}", flush=True)
+    transfer = Transfer(lab, SECONDS, RATE, [(when, functools.partial(getattr(lab, what), *args)) for when, what, *args in actions])
+    ok = transfer.whole and transfer.ending == ending
+    longest, when = max(transfer.gaps)
+    print(f"{'ok  ' if ok else 'FAIL'} {name:28} longest gap {longest * 1000:5.0f} ms at {when:4.1f} s; {len(transfer.words) - 1} moves, "
+          f"ends {transfer.ending}; {transfer.share}{'' if transfer.whole else f'; NOT WHOLE, exit {transfer.status}'}", flush=True)
     if not ok or os.environ.get("LAB_VERBOSE"):
-        for at, text in sender.lines:
-            print(f"       {at - started:6.2f} {text}")
+        transfer.tell()
     return ok
 
 

@@ -2,7 +2,6 @@
 """Port mapping against the real miniupnpd: a LAN host, its router and a WAN host in namespaces of their own, removed at
 exit. First argument: the built bench_port_map_tool. Needs root; downloads (never installs) the router's package once."""
 import atexit
-import glob
 import os
 import re
 import shutil
@@ -13,11 +12,12 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab"))
+from router import find_daemon  # noqa: E402
 from support import Failure, Process, expect, run_tests
 
 TOOL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
 PREFIX = f"dhpm{os.getpid()}"
-CACHE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache", "miniupnpd")
 PORT = 41641
 
 RULES = """
@@ -55,21 +55,6 @@ NO_UNICAST = "ip daddr 192.168.11.1 udp dport 1900 drop"
 
 def run(*args, text=None):
     return subprocess.run(args, check=True, capture_output=True, text=True, input=text).stdout
-
-
-def find_daemon():
-    """The router's program, unpacked from its Debian package; None where that cannot be had."""
-    program = os.path.join(CACHE, "root/usr/sbin/miniupnpd")
-    if not os.path.exists(program):
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            return None
-        os.makedirs(CACHE, exist_ok=True)
-        subprocess.run(["apt-get", "download", "-qq", "miniupnpd-nftables"], cwd=CACHE, capture_output=True, check=False)
-        for package in glob.glob(os.path.join(CACHE, "*.deb")):
-            subprocess.run(["dpkg", "-x", package, os.path.join(CACHE, "root")], capture_output=True, check=False)
-    works = os.path.exists(program) and "not found" not in subprocess.run(["ldd", program], capture_output=True, text=True,
-                                                                         check=False).stdout
-    return os.path.abspath(program) if works else None
 
 
 class Lan:
