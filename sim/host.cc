@@ -37,10 +37,37 @@ Host::Host(World& world, std::vector<Relay*> relays, const HostOptions& options,
       options_(options),
       content_(content),
       session_(options.session, world.now(), world.wall(), world.rng()),
-      packet_(session::Session::kMaxPacketBytes) {}
+      packet_(session::Session::kMaxPacketBytes) {
+  if (!options_.udp || session_.paths() == nullptr) return;
+  udp_.emplace(
+      world_, *options_.udp, session_,
+      [this](path::SocketId socket, const Endpoint& from, Bytes datagram) {
+        when_awake([this, socket, from, datagram = std::move(datagram)]() mutable {
+          if (ended_) return;
+          session_.on_udp_datagram(socket, from, datagram, world_.now());
+          turn();
+        });
+      },
+      [this] { turn(); });
+}
 
 void Host::start() {
+  if (udp_) udp_->start();
   turn();
+}
+
+void Host::hurry() {
+  options_.write_bytes_per_second = 0;
+  turn();
+}
+
+void Host::network_changed() {
+  if (udp_ && !ended_) udp_->network_changed();
+}
+
+Duration Host::longest_gap() const {
+  if (!last_read_at_ || readable_end_) return longest_gap_;
+  return std::max(longest_gap_, world_.now() - *last_read_at_);
 }
 
 void Host::freeze(Duration duration) {
@@ -191,6 +218,21 @@ void Host::turn() {
   }
   run_application();
   transmit();
+  read_events();
+  if (ended_) {
+    for (std::size_t i = 0; i < relays_.size(); ++i) {
+      if (ports_[i].core) relays_[i]->disconnect(ports_[i].connection);
+      ports_[i].core.reset();
+    }
+    if (udp_) udp_->stop();
+    return;
+  }
+  run_application();
+  transmit();
+  arm();
+}
+
+void Host::read_events() {
   while (auto event = session_.poll_event()) {
     std::visit(Overloaded{
                    [&](const session::ClaimedBy&) { claimed_at_ = world_.now(); },
@@ -199,42 +241,55 @@ void Host::turn() {
                      ended_ = end;
                      ended_at_ = world_.now();
                    },
+                   [&](const session::OpenSockets& open) { udp_->open(open); },
+                   [&](const session::CloseSockets& close) { udp_->close(close); },
+                   [&](const session::DirectInUse& use) {
+                     ++path_log_.direct_ups;
+                     if (!path_log_.first_direct_at) path_log_.first_direct_at = world_.now();
+                     path_log_.last_direct_at = world_.now();
+                     path_log_.direct = use.route;
+                     path_log_.remotes.push_back(use.route.remote);
+                   },
+                   [&](const session::DirectLost& lost) {
+                     ++path_log_.direct_losses;
+                     path_log_.direct.reset();
+                     path_log_.last_loss = lost.why;
+                   },
                    [&](const auto&) {},
                },
                *event);
   }
-  if (ended_) {
-    for (std::size_t i = 0; i < relays_.size(); ++i) {
-      if (ports_[i].core) relays_[i]->disconnect(ports_[i].connection);
-      ports_[i].core.reset();
+}
+
+void Host::write_application() {
+  Bytes chunk(kApplicationChunk);
+  while (!finished_ && session_.writable() > 0 && world_.now() >= writer_free_) {
+    std::size_t size = std::min<std::size_t>(
+        {chunk.size(), session_.writable(), static_cast<std::size_t>(content_.size() - stream_offset_)});
+    if (const double rate = options_.write_bytes_per_second; rate > 0) {
+      size = std::min(size, std::max<std::size_t>(
+                                1, static_cast<std::size_t>(rate * to_seconds(options_.write_interval))));
+      writer_free_ = world_.now() + from_seconds(static_cast<double>(size) / rate);
+      world_.at(writer_free_, [this] { turn(); });
     }
-    return;
+    content_.fill(stream_offset_, ByteSpan(chunk).first(size));
+    stream_offset_ += session_.write(ByteView(chunk).first(size));
+    if (stream_offset_ == content_.size()) {
+      finished_ = true;
+      session_.finish();
+    }
   }
-  run_application();
-  transmit();
-  arm();
 }
 
 void Host::run_application() {
   if (!session_.is_open()) return;
-  if (options_.session.direction == session::Direction::Send) {
-    Bytes chunk(kApplicationChunk);
-    while (!finished_ && session_.writable() > 0) {
-      const std::size_t size = std::min<std::size_t>(
-          {chunk.size(), session_.writable(), static_cast<std::size_t>(content_.size() - stream_offset_)});
-      content_.fill(stream_offset_, ByteSpan(chunk).first(size));
-      stream_offset_ += session_.write(ByteView(chunk).first(size));
-      if (stream_offset_ == content_.size()) {
-        finished_ = true;
-        session_.finish();
-      }
-    }
-    return;
-  }
+  if (options_.session.direction == session::Direction::Send) return write_application();
   while (!session_.readable().empty() && world_.now() >= reader_free_) {
     ByteView bytes = session_.readable();
     bytes = bytes.first(std::min(bytes.size(), kApplicationChunk));
     if (!first_byte_at_) first_byte_at_ = world_.now();
+    if (last_read_at_) longest_gap_ = std::max(longest_gap_, world_.now() - *last_read_at_);
+    last_read_at_ = world_.now();
     content_wrong_ = content_wrong_ || !content_.matches(stream_offset_, bytes);
     stream_offset_ += bytes.size();
     if (options_.read_bytes_per_second > 0) {
@@ -252,12 +307,15 @@ void Host::run_application() {
 
 void Host::transmit() {
   while (auto out = session_.poll_transmit(packet_, world_.now())) {
-    const auto* by_relay = std::get_if<session::Session::RelayTransmit>(&*out);
-    if (by_relay == nullptr) continue;
-    Port& port = ports_[by_relay->relay];
+    if (const auto* by_udp = std::get_if<path::Transmit>(&*out)) {
+      if (udp_) udp_->send(*by_udp, ByteView(packet_).first(by_udp->size));
+      continue;
+    }
+    const auto& by_relay = std::get<session::Session::RelayTransmit>(*out);
+    Port& port = ports_[by_relay.relay];
     if (!port.core) continue;
-    port.core->send_packet(by_relay->to, ByteView(packet_).first(by_relay->size), world_.now());
-    drain_client(by_relay->relay);
+    port.core->send_packet(by_relay.to, ByteView(packet_).first(by_relay.size), world_.now());
+    drain_client(by_relay.relay);
   }
 }
 

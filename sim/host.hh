@@ -8,6 +8,7 @@
 
 #include "derp/client_core.hh"
 #include "session/session.hh"
+#include "sim/host_udp.hh"
 #include "sim/relay.hh"
 #include "sim/world.hh"
 
@@ -35,8 +36,20 @@ private:
 
 struct HostOptions {
   session::SessionConfig session;
-  PacketFaults faults;               // on what arrives here
-  double read_bytes_per_second = 0;  // receiving: 0 = as fast as it comes
+  PacketFaults faults;                // on what arrives here
+  double read_bytes_per_second = 0;   // receiving: 0 = as fast as it comes
+  Duration write_interval = 5ms;      // with the next
+  double write_bytes_per_second = 0;  // sending: 0 = as fast as the session takes it
+  std::optional<UdpOptions> udp;      // without it, relays are all there is
+};
+
+/// What a host's user would see of its paths.
+struct PathLog {
+  std::optional<Instant> first_direct_at, last_direct_at;  // direct came into use
+  std::uint64_t direct_ups = 0, direct_losses = 0;
+  std::optional<path::Route> direct;  // in use now
+  std::string last_loss;              // why
+  std::vector<Endpoint> remotes;      // every one that was ever in use, in order
 };
 
 /// One end of a session: the real session core and real relay client cores, with a simulated application.
@@ -49,6 +62,10 @@ public:
   void cancel(const std::string& reason);
   /// From now on no packet of the peer reaches this host, as if a relay dropped them all.
   void set_deaf(bool on) { deaf_ = on; }
+  /// Sending: from now on as fast as the session takes it.
+  void hurry();
+  /// The system says that this host's addresses have changed.
+  void network_changed();
 
   const std::optional<session::SessionEnded>& ended() const { return ended_; }
   bool claimed() const { return claimed_at_.has_value(); }
@@ -58,6 +75,13 @@ public:
   std::optional<Instant> first_relay_up_at() const { return relay_up_at_; }
   std::uint64_t received() const { return stream_offset_; }
   bool content_wrong() const { return content_wrong_; }
+  const PathLog& path_log() const { return path_log_; }
+  /// Receiving: the longest time between two reads that brought something, since the last reset.
+  Duration longest_gap() const;
+  void reset_gap() {
+    longest_gap_ = Duration::zero();
+    last_read_at_ = world_.now();
+  }
   session::SessionCounters counters() const { return session_.counters(); }
   session::Session& session() { return session_; }
 
@@ -77,7 +101,9 @@ private:
   void drain_client(std::size_t relay);
   void turn();
   void run_application();
+  void write_application();
   void transmit();
+  void read_events();
   void arm();
   void when_awake(std::function<void()> what);
 
@@ -91,7 +117,11 @@ private:
   Bytes packet_;
   Instant frozen_until_{};
   std::optional<Instant> armed_, claimed_at_, first_byte_at_, ended_at_, relay_up_at_;
-  Instant reader_free_{};
+  std::optional<HostUdp> udp_;
+  PathLog path_log_;
+  Instant reader_free_{}, writer_free_{};
+  std::optional<Instant> last_read_at_;
+  Duration longest_gap_{};
   std::uint64_t stream_offset_ = 0;
   std::optional<session::SessionEnded> ended_;
   bool finished_ = false, readable_end_ = false, deaf_ = false, confirmed_ = false, content_wrong_ = false;

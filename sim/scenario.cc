@@ -4,28 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "sim/pairing.hh"
+
 namespace dh::sim {
-namespace {
-
-session::Token make_token(Rng& rng, const KeyPair& derp, const KeyPair& noise, std::size_t relays,
-                          UnixSeconds wall) {
-  session::Token token;
-  rng.fill(token.session_id);
-  rng.fill(token.psk.expose_mutable());
-  token.expires = wall + std::chrono::hours(1);
-  token.capabilities = static_cast<std::uint32_t>(session::Capability::Pipe);
-  token.listener_derp = derp.pub;
-  token.listener_noise = noise.pub;
-  for (std::size_t i = 0; i < relays; ++i) {
-    session::RelayRef ref;
-    ref.host = fmt::format("relay{}.test", i);
-    token.relays.push_back(ref);
-  }
-  return token;
-}
-
-}  // namespace
-
 Scenario random_scenario(std::uint64_t seed) {
   SeededRng rng(seed ^ 0x5ce7a210);
   Scenario out;
@@ -96,17 +77,10 @@ Outcome run(const Scenario& scenario, const RunOptions& options) {
   HostOptions listener_options, dialer_options;
   listener_options.faults = dialer_options.faults = scenario.faults;
   listener_options.read_bytes_per_second = scenario.read_bytes_per_second;
-  session::SessionConfig& listening = listener_options.session;
-  listening.role = session::Role::Listener;
-  listening.direction = session::Direction::Receive;
-  listening.derp_key = KeyPair::generate(rng);
-  listening.noise_key = KeyPair::generate(rng);
-  listening.token =
-      make_token(rng, listening.derp_key, *listening.noise_key, scenario.relay_count, world.wall());
-  session::SessionConfig& dialing = dialer_options.session;
-  dialing.token = listening.token;
-  dialing.derp_key = KeyPair::generate(rng);
-  dialing.wait = scenario.limit;
+  Pairing pairing = make_pairing(rng, scenario.relay_count, world.wall());
+  listener_options.session = std::move(pairing.listener);
+  dialer_options.session = std::move(pairing.dialer);
+  dialer_options.session.wait = scenario.limit;
 
   const Content content(scenario.seed, scenario.bytes);
   Host listener(world, pointers, listener_options, content);
