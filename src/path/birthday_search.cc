@@ -13,6 +13,7 @@ std::optional<BirthdaySearch::Probe> BirthdaySearch::poll(Instant now) {
   Probe probe{kSocketV4, targets_[sent_ % targets_.size()]};
   if (role_ == Role::Opener) {
     probe.socket = static_cast<SocketId>(first_socket_ + sent_ / targets_.size());
+    probe.ttl = kSearchOpenerTtl;
   } else {
     probe.to.port = static_cast<std::uint16_t>(kFirstPort + rng_.below(65536 - kFirstPort));
   }
@@ -23,7 +24,7 @@ std::optional<BirthdaySearch::Probe> BirthdaySearch::poll(Instant now) {
 
 std::optional<Instant> BirthdaySearch::next_timeout() const {
   if (targets_.empty()) return std::nullopt;
-  if (used_up()) return std::min(until_, next_ + 1s);
+  if (used_up()) return role_ == Role::Opener ? until_ : std::min(until_, next_ + kLastAnswers);
   return std::min(until_, next_);
 }
 

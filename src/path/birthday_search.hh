@@ -30,15 +30,20 @@ public:
   struct Probe {
     SocketId socket;
     Endpoint to;
+    std::uint8_t ttl = 0;  // hops; 0: the system's default
   };
   /// The next probe that is due.
   std::optional<Probe> poll(Instant now);
   std::optional<Instant> next_timeout() const;
+  /// An opener stays while the other side may still be trying its ports.
   bool over(Instant now) const {
-    return now >= until_ || targets_.empty() || (used_up() && now >= next_ + 1s);
+    return now >= until_ || targets_.empty() ||
+           (role_ == Role::Searcher && used_up() && now >= next_ + kLastAnswers);
   }
 
 private:
+  static constexpr Duration kLastAnswers = 1s;  // to the last probes may be on their way
+
   bool used_up() const {
     return sent_ >= (role_ == Role::Opener ? sockets_ * targets_.size() : kBirthdayProbes);
   }

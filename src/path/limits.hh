@@ -68,8 +68,9 @@ inline constexpr std::size_t kBirthdaySockets = 256;
 inline constexpr std::size_t kBirthdayProbes = 1024;  // 98 % with 256 ports at the other side
 inline constexpr Duration kBirthdayGap = 4ms;  // 250 probes a second: a small router's session table survives
 inline constexpr Duration kBirthdayTime = 8s;
-inline constexpr Duration kCallInterval = 1s;  // lists accepted from the peer: one per interval ...
-inline constexpr unsigned kCallBurst = 6;      // ... and so many at once
+inline constexpr std::uint8_t kSearchOpenerTtl = 3;  // hops: out of a gateway and a carrier's NAT behind it
+inline constexpr Duration kCallInterval = 1s;        // lists accepted from the peer: one per interval ...
+inline constexpr unsigned kCallBurst = 6;            // ... and so many at once
 
 // STUN.
 inline constexpr std::array<Duration, 3> kStunWait = {150ms, 300ms, 600ms};  // per try

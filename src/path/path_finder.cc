@@ -190,7 +190,7 @@ void PathFinder::on_timeout(Instant now) {
   update_choice(now, "the other side does not answer there any more");
   if (is_due(bar_ends_, now)) bar_ends_ = choice_.next_timeout(now);
   if (birthday_) {
-    while (auto probe = birthday_->poll(now)) prober_->ping_once(probe->socket, probe->to);
+    while (auto probe = birthday_->poll(now)) prober_->ping_once(probe->socket, probe->to, probe->ttl);
     if (birthday_->over(now)) {
       birthday_.reset();
       if (phase_ == Phase::Attempt) rest(now);

@@ -276,7 +276,7 @@ std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
     const Search search = searches_.front();
     searches_.pop_front();
     counters_.unproven_bytes += wire::kProbeSize;
-    return send_ping(search.socket, search.remote, 0, out, now);
+    return send_ping(search.socket, search.remote, search.ttl, out, now);
   }
   refill(now);
   Pair* pair = next_due(now);

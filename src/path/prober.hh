@@ -71,7 +71,9 @@ public:
   /// Everything that is not Valid is probed afresh from `start` on.
   void restart(Instant start, bool opener);
   /// One ping to a place that gets no pair until it answers (birthday search).
-  void ping_once(SocketId socket, const Endpoint& remote) { searches_.push_back({socket, remote}); }
+  void ping_once(SocketId socket, const Endpoint& remote, std::uint8_t ttl = 0) {
+    searches_.push_back({socket, remote, ttl});
+  }
   void close_socket(SocketId socket);
   enum class Result : std::uint8_t { NotAProbe, Ignored, Ping, Pong };
   /// `allowed`: the source may be answered. A ping from an unknown place makes a Reflexive pair.
@@ -111,6 +113,7 @@ private:
   struct Search {
     SocketId socket;
     Endpoint remote;
+    std::uint8_t ttl;
   };
   Pair* find_pair(SocketId socket, const Endpoint& remote);
   void on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, bool allowed, Tier tier,
