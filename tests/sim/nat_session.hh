@@ -1,0 +1,100 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "sim/host.hh"
+#include "sim/nat_world.hh"
+#include "sim/pairing.hh"
+
+namespace dh::sim {
+
+struct NatSessionOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t bytes = 256 << 10;
+  double write_bytes_per_second = 4e3;  // until hurry(): so that the session lasts
+  Duration write_interval = 100ms;
+  bool dialer_sends = true;
+  NatKind dialer_box = NatKind::PortRestricted, listener_box = NatKind::PortRestricted;
+  Wire dialer_wire{.delay = 10ms}, listener_wire{.delay = 10ms};  // of the boxes; so 20 ms one way
+  LinkModel relay_link{.delay = 10ms};                            // and as long over the relay
+  Duration wait = 60s;                                            // the dialer's, for the listener
+};
+
+/// A real session between two hosts behind NAT boxes, with a relay that is always reachable and two STUN
+/// servers.
+class NatSession {
+public:
+  explicit NatSession(const NatSessionOptions& options)
+      : lab(options.seed),
+        dialer_site(lab.add_site(1, options.dialer_box, options.dialer_wire)),
+        listener_site(lab.add_site(2, options.listener_box, options.listener_wire)),
+        relay(lab.world, options.relay_link),
+        content(options.seed, options.bytes),
+        dialer_sends_(options.dialer_sends) {
+    Pairing pairing = make_pairing(lab.world.rng(), 1, lab.world.wall());
+    pairing.dialer.wait = options.wait;
+    if (!options.dialer_sends) {
+      pairing.dialer.direction = session::Direction::Receive;
+      pairing.listener.direction = session::Direction::Send;
+    }
+    const auto host = [&](std::optional<Host>& out, session::SessionConfig config, const Site& site) {
+      HostOptions host_options;
+      host_options.session = std::move(config);
+      host_options.write_interval = options.write_interval;
+      host_options.write_bytes_per_second = options.write_bytes_per_second;
+      host_options.udp = UdpOptions{.internet = &lab.internet,
+                                    .host = site.host,
+                                    .stun_servers = {lab.server.endpoint(0), lab.server.endpoint(1)},
+                                    .first_port = NatWorld::kPort,
+                                    .port_mapping = lab.mapped_port_of(site)};
+      out.emplace(lab.world, std::vector<Relay*>{&relay}, host_options, content);
+    };
+    host(dialer_, std::move(pairing.dialer), dialer_site);
+    host(listener_, std::move(pairing.listener), listener_site);
+    listener().start();
+    lab.world.after(5 * options.relay_link.delay + 300ms, [this] { dialer().start(); });
+  }
+
+  Host& dialer() { return *dialer_; }
+  Host& listener() { return *listener_; }
+  Host& sender() { return dialer_sends_ ? dialer() : listener(); }
+  Host& receiver() { return dialer_sends_ ? listener() : dialer(); }
+
+  bool run_until(const std::function<bool()>& done, Duration limit) {
+    return lab.world.run_until(done, limit);
+  }
+  bool is_direct() { return dialer().path_log().direct && listener().path_log().direct; }
+  bool is_over() const { return dialer_->ended() && listener_->ended(); }
+  /// When both ends have known of each other.
+  std::optional<Instant> claimed_at() const { return listener_->claimed_at(); }
+
+  /// Lets the rest of the stream run; empty when both ends report success and every byte is right.
+  std::string finish(Duration limit = 120s) {
+    sender().hurry();
+    const bool over = run_until([this] { return is_over(); }, limit);
+    if (receiver().content_wrong()) return "wrong bytes were delivered";
+    if (!over) return "the session hung";
+    for (const auto* host : {&dialer(), &listener()}) {
+      if (host->ended()->end != session::SessionEnd::Complete)
+        return fmt::format("the {} ended with {}", host == &dialer() ? "dialer" : "listener",
+                           session::to_string(host->ended()->end));
+    }
+    if (receiver().received() != content.size())
+      return fmt::format("{} bytes arrived of {}", receiver().received(), content.size());
+    return {};
+  }
+
+  NatWorld lab;
+  Site dialer_site, listener_site;
+  Relay relay;
+  Content content;
+
+private:
+  bool dialer_sends_;
+  std::optional<Host> dialer_, listener_;  // last: they close their sockets before the internet goes
+};
+
+}  // namespace dh::sim
