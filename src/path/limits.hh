@@ -51,8 +51,9 @@ inline constexpr Duration kIpv6Bonus = 3ms;  // usually no NAT whose mapping cou
 inline constexpr Duration kFailureMemory =
     30s;  // a path that failed so recently must win by twice the margin
 
-inline constexpr std::array<Duration, 5> kBarAfterStall = {0s, 1s, 4s, 16s, 60s};  // a pair that stalls again
-inline constexpr Duration kLongStay = 10s;  // in use for this long before it stalled: forgiven
+inline constexpr Duration kStallPause = 2s;  // after the second stall in a row; doubles with each
+inline constexpr Duration kMaxStallPause = 60s;
+inline constexpr std::size_t kMaxStalls = 8;  // addresses remembered
 
 // Attempts, started by the dialer.
 inline constexpr Duration kGatherPatience = 150ms;  // for the first STUN answers before the first list

@@ -40,6 +40,7 @@ void PathFinder::on_network_changed(Instant now) {
   gatherer_.refresh(now);
   if (!prober_) return;
   retries_ = 0;
+  choice_.forget_stalls();
   // What was valid may have died without a word: ask it, and ask for everything else, too.
   if (const auto& route = current()) prober_->suspect(route->socket, route->remote, now);
   update_choice(now, "the network changed");
@@ -66,8 +67,8 @@ void PathFinder::on_stalled(Instant now) {
   const Route route = *current();
   choice_.on_stalled(now);
   prober_->suspect(route.socket, route.remote, now);
+  choice_.on_stalled(now);
   update_choice(now, "it stopped delivering");
-  bar_ends_ = choice_.next_timeout(now);
 }
 
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
@@ -188,7 +189,6 @@ void PathFinder::on_timeout(Instant now) {
     prober_->set_in_use(current(), busy_, now);
   }
   update_choice(now, "the other side does not answer there any more");
-  if (is_due(bar_ends_, now)) bar_ends_ = choice_.next_timeout(now);
   if (birthday_) {
     while (auto probe = birthday_->poll(now)) prober_->ping_once(probe->socket, probe->to, probe->ttl);
     if (birthday_->over(now)) {
@@ -203,7 +203,11 @@ void PathFinder::on_timeout(Instant now) {
   }
   if (config_.dialer && phase_ != Phase::Connected && is_due(retry_at_, now)) {
     retry_at_.reset();
-    begin_attempt(wire::PunchMode::Plain, now);
+    if (const auto rested = choice_.next_timeout()) {
+      retry_at_ = *rested + kRetryAfterLoss;  // a pair works; it only rests
+    } else {
+      begin_attempt(wire::PunchMode::Plain, now);
+    }
   }
 }
 
@@ -228,11 +232,11 @@ std::optional<Instant> PathFinder::next_timeout() const {
   std::optional<Instant> next = gatherer_.next_timeout();
   if (!prober_) return next;
   next = earlier(next, prober_->next_timeout());
-  next = earlier(next, bar_ends_);
   next = earlier(next, mode_until_);
   if (config_.dialer && phase_ != Phase::Connected) next = earlier(next, retry_at_);
   if (birthday_) next = earlier(next, birthday_->next_timeout());
   next = earlier(next, quiet_at_);
+  next = earlier(next, choice_.next_timeout());
   next = earlier(next, call_turn());
   if (busy_ && last_traffic_) next = earlier(next, *last_traffic_ + kTrafficMemory);
   if (call_due_ && phase_ == Phase::Attempt) {

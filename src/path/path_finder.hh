@@ -176,7 +176,6 @@ private:
   std::optional<Instant> last_traffic_;
   Instant route_heard_{};            // something authentic came over the route in use
   std::optional<Instant> quiet_at_;  // when the route counts as quiet unless something comes
-  std::optional<Instant> bar_ends_;  // when a route that stalled may be chosen again
   bool busy_ = false;
   std::deque<PathEvent> events_;
 };

@@ -31,38 +31,39 @@ bool worth_it(const Pair& other, const Pair& present, Instant now) {
 
 }  // namespace
 
-bool RouteChoice::is_barred(const Pair& pair, Instant now) const {
-  return std::any_of(bars_.begin(), bars_.end(), [&](const Bar& bar) {
-    return bar.socket == pair.socket && bar.remote == pair.remote && bar.until > now;
-  });
-}
-
 void RouteChoice::on_stalled(Instant now) {
   if (!current_) return;
-  auto bar = std::find_if(bars_.begin(), bars_.end(), [&](const Bar& known) {
-    return known.socket == current_->socket && known.remote == current_->remote;
-  });
-  if (bar == bars_.end()) {
-    if (bars_.size() >= kMaxPairs) bars_.erase(bars_.begin());
-    bars_.push_back({current_->socket, current_->remote, 0, now});
-    bar = bars_.end() - 1;
+  const IpAddress address = current_->remote.address;
+  const auto known =
+      std::find_if(stalls_.begin(), stalls_.end(), [&](const Stall& s) { return s.address == address; });
+  if (known == stalls_.end()) {
+    if (stalls_.size() >= kMaxStalls) stalls_.pop_front();
+    stalls_.push_back({address, Duration::zero(), now});
+    return;
   }
-  if (now - switched_at_ >= kLongStay) bar->stalls = 0;
-  bar->until = now + kBarAfterStall[std::min(bar->stalls, kBarAfterStall.size() - 1)];
-  ++bar->stalls;
+  if (now - known->until > kFailureMemory) {
+    known->pause = Duration::zero();
+  } else {
+    known->pause = std::clamp<Duration>(2 * known->pause, kStallPause, kMaxStallPause);
+  }
+  known->until = now + known->pause;
 }
 
-std::optional<Instant> RouteChoice::next_timeout(Instant now) const {
-  std::optional<Instant> next;
-  for (const Bar& bar : bars_)
-    if (bar.until > now) next = earlier(next, bar.until);
-  return next;
+std::optional<Instant> RouteChoice::rests_until(const Pair& pair, Instant now) const {
+  for (const Stall& stall : stalls_)
+    if (stall.address == pair.remote.address && stall.until > now) return stall.until;
+  return std::nullopt;
 }
 
 const std::optional<Route>& RouteChoice::choose(const std::deque<Pair>& pairs, Instant now) {
   const Pair *present = nullptr, *best = nullptr;
+  rests_until_.reset();
   for (const Pair& pair : pairs) {
-    if (pair.state != PairState::Valid || is_barred(pair, now)) continue;
+    if (pair.state != PairState::Valid) continue;
+    if (const auto until = rests_until(pair, now)) {
+      rests_until_ = earlier(rests_until_, until);
+      continue;
+    }
     if (current_ && pair.socket == current_->socket && pair.remote == current_->remote) present = &pair;
     if (best == nullptr || better(pair, *best, now)) best = &pair;
   }

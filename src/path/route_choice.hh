@@ -2,7 +2,6 @@
 
 #include <deque>
 #include <optional>
-#include <vector>
 
 #include "path/prober.hh"
 
@@ -15,24 +14,26 @@ public:
   /// The choice among `pairs` now. Keeps the present one unless it no longer works or another is clearly
   /// better.
   const std::optional<Route>& choose(const std::deque<Pair>& pairs, Instant now);
-  /// The present one answers pings and does not deliver: a link that loses large packets, or drowns. Where
-  /// that happens again and again soon after its choice, it has to wait longer each time (kBarAfterStall).
+  /// The present route took traffic and did not deliver it. Once is bad luck: it is chosen again as soon as
+  /// it answers. When it happens again, its address rests for a while, each time twice as long, whatever it
+  /// answers: small probes pass where the traffic does not, behind a gap in the path's MTU for example.
   void on_stalled(Instant now);
+  void forget_stalls() { stalls_.clear(); }
+  /// When a pair that works, but rests, may be chosen again.
+  std::optional<Instant> next_timeout() const { return rests_until_; }
   const std::optional<Route>& current() const { return current_; }
-  /// When a pair that had to wait may be chosen again.
-  std::optional<Instant> next_timeout(Instant now) const;
   std::uint64_t switches() const { return switches_; }
 
 private:
-  struct Bar {
-    SocketId socket;
-    Endpoint remote;
-    std::size_t stalls;  // in a row, each soon after the choice
-    Instant until;
+  struct Stall {
+    IpAddress address;
+    Duration pause{};
+    Instant until{};
   };
-  bool is_barred(const Pair& pair, Instant now) const;
+  std::optional<Instant> rests_until(const Pair& pair, Instant now) const;
 
-  std::vector<Bar> bars_;  // oldest first, at most kMaxPairs
+  std::deque<Stall> stalls_;  // at most kMaxStalls
+  std::optional<Instant> rests_until_;
   std::optional<Route> current_;
   Instant switched_at_{};
   std::uint64_t switches_ = 0;
