@@ -75,6 +75,7 @@ inline constexpr unsigned kCallBurst = 6;            // ... and so many at once
 
 // STUN.
 inline constexpr std::array<Duration, 3> kStunWait = {150ms, 300ms, 600ms};  // per try
+inline constexpr Duration kStunSilence = 1s;  // no answer: ask again after it, then twice, four times, ...
 inline constexpr Duration kStunRefreshMin = 20s;  // random between: keeps the mapping and notices a new one
 inline constexpr Duration kStunRefreshMax = 26s;
 inline constexpr std::size_t kMaxStunServers = 8;  // both families together

@@ -45,7 +45,7 @@ bool StunGatherer::on_datagram(SocketId socket, const Endpoint& from, ByteView d
     const Duration took = now - query.asked_at;
     if (query.tries == 1) rtt_ = rtt_ ? std::min(*rtt_, took) : took;
     query.id.reset();
-    query.tries = 0;
+    query.tries = query.silences = 0;
     const auto spread = static_cast<std::uint64_t>((kStunRefreshMax - kStunRefreshMin).count());
     query.due = now + kStunRefreshMin + Duration(static_cast<Duration::rep>(rng_.below(spread)));
     changed_ = changed_ || query.mapped != reply->mapped;
@@ -58,7 +58,7 @@ bool StunGatherer::on_datagram(SocketId socket, const Endpoint& from, ByteView d
 void StunGatherer::refresh(Instant now) {
   for (Query& query : queries_) {
     query.id.reset();
-    query.tries = 0;
+    query.tries = query.silences = 0;
     query.due = now;
   }
 }
@@ -66,12 +66,13 @@ void StunGatherer::refresh(Instant now) {
 std::optional<Transmit> StunGatherer::poll_transmit(ByteSpan out, Instant now) {
   for (Query& query : queries_) {
     if (query.due > now) continue;
-    if (query.tries >= kStunWait.size()) {  // silent: try again with the next round
+    if (query.tries >= kStunWait.size()) {  // silent: try again later
       if (query.mapped) changed_ = true;
       query.mapped.reset();
       query.id.reset();
       query.tries = 0;
-      query.due = now + kStunRefreshMin;
+      query.due =
+          now + std::min<Duration>(kStunRefreshMin, kStunSilence * (1 << std::min(query.silences++, 8u)));
       continue;
     }
     if (!query.id) {

@@ -57,7 +57,8 @@ private:
     Endpoint server;
     std::optional<wire::stun::TransactionId> id;  // open question
     std::size_t tries = 0;
-    Instant due{};  // to ask, or to ask again
+    unsigned silences = 0;  // questions given up since the last answer
+    Instant due{};          // to ask, or to ask again
     Instant asked_at{};
     std::uint64_t order = 0;  // of the first question, per socket: a NAT that counts numbers destinations so
     std::optional<Endpoint> mapped;
