@@ -51,8 +51,9 @@ HostId Internet::add_host(std::vector<Interface> interfaces) {
     for (const IpAddress& address : interface.addresses)
       if (address.is_v4()) nat.set_one_to_one_host(address);
   }
-  std::vector<Attachment> attachments(interfaces.size());
-  hosts_.push_back({std::move(interfaces), std::move(attachments)});
+  HostState& added = hosts_.emplace_back();
+  added.interfaces.assign(interfaces.begin(), interfaces.end());
+  added.attachments.resize(interfaces.size());
   return HostId(static_cast<std::uint32_t>(hosts_.size() - 1));
 }
 
@@ -284,6 +285,11 @@ Wire& Internet::box_wire(BoxId id) {
 Interface& Internet::interface(HostId host, std::size_t index) {
   CHECK(index < state(host).interfaces.size());
   return state(host).interfaces[index];
+}
+
+Interface& Internet::add_interface(HostId host, Interface interface) {
+  state(host).attachments.emplace_back();
+  return state(host).interfaces.emplace_back(std::move(interface));
 }
 
 void Internet::set_client_isolation(BoxId id, bool isolated) {

@@ -85,6 +85,7 @@ public:
   Nat& nat(BoxId box);
   Wire& box_wire(BoxId box);
   Interface& interface(HostId host, std::size_t index = 0);  // change addresses, up, plug, wire
+  Interface& add_interface(HostId host, Interface interface);
   /// Wi-Fi that keeps its stations apart: hosts of this LAN no longer reach each other directly.
   void set_client_isolation(BoxId box, bool isolated);
 
@@ -116,8 +117,8 @@ private:
     Lane up, down;
   };
   struct HostState {
-    std::vector<Interface> interfaces;
-    std::vector<Attachment> attachments;  // one for each interface
+    std::deque<Interface> interfaces;
+    std::deque<Attachment> attachments;  // one for each interface
   };
   struct Box {
     Nat nat;

@@ -66,6 +66,7 @@ public:
   bool run_until(const std::function<bool()>& done, Duration limit) {
     return lab.world.run_until(done, limit);
   }
+  void run_for(Duration duration) { lab.run(duration); }
   bool is_direct() { return dialer().path_log().direct && listener().path_log().direct; }
   bool is_over() const { return dialer_->ended() && listener_->ended(); }
   /// When both ends have known of each other.
