@@ -67,7 +67,6 @@ void PathFinder::on_stalled(Instant now) {
   const Route route = *current();
   choice_.on_stalled(now);
   prober_->suspect(route.socket, route.remote, now);
-  choice_.on_stalled(now);
   update_choice(now, "it stopped delivering");
 }
 

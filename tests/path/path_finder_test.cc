@@ -40,7 +40,7 @@ TEST(PathFinder, ARouteThatStallsEachTimeItIsTakenWaitsLongerAndLonger) {
     world.drain();
   }
   EXPECT_GE(stalls, 4);
-  EXPECT_LE(stalls, 6);
+  EXPECT_LE(stalls, 7);
   world.run_for(61s);
   EXPECT_TRUE(world.a.route) << "never given up for good";
 }
