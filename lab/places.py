@@ -23,7 +23,7 @@ class Place:
         self.lab = lab
         self.listener, self.sender, self.seconds, self.actions = "a1", "b1", 3.0, []
         self.ending, self.route, self.most_moves = "direct", None, None  # route: a pattern in the sender's last route line
-        self.note = ""
+        self.note, self.rate, self.transfer = "", RATE, None
         self.routers = []
 
     def nats(self, a, b):
@@ -227,6 +227,21 @@ def lossy(p):
         p.lab.wires[name].tell("set both corrupt 0.5%")
 
 
+def lossy_direct_and_clean_relay(p):
+    """The direct way loses one datagram in twenty, the relay nothing: the stream goes where more of it arrives."""
+    p.lab.wires["gwa"].tell("set both delay 20ms")
+    p.nats("port-restr", "port-restr")
+    p.lab.on("inet", "nft -f -", stdin="""table ip lossy {
+ chain f { type filter hook forward priority 0; policy accept;
+  ip daddr 5.5.5.21 ip saddr 5.5.5.22 meta l4proto udp numgen random mod 100 < 5 drop
+ }
+}
+""")
+    p.rate, p.seconds, p.ending = 20_000_000, 12.0, None
+    yield
+    p.note = f"{p.transfer.bytes / 12e6:.1f} MB/s"
+
+
 def mtu_hole(p):
     """Pings pass, full datagrams do not, and nobody says so. TCP's segments are clamped, as such links' routers do."""
     delayed(p)
@@ -261,11 +276,13 @@ def many_addresses(p):
         sys.exit(p.note)
 
 
-WIRED = {"delayed": ("srv", "gwa", "gwb"), "lossy": ("srv", "gwa", "gwb"), "mtu_hole": ("srv", "gwa", "gwb")}
+WIRED = {"delayed": ("srv", "gwa", "gwb"), "lossy": ("srv", "gwa", "gwb"), "mtu_hole": ("srv", "gwa", "gwb"),
+         "lossy_direct_and_clean_relay": ("gwa",)}
 PLACES = (same_lan, same_lan_isolated, same_lan_isolated_with_hairpin, home_behind_a_carrier, same_carrier_without_hairpin,
           same_carrier_with_hairpin, port_mapping_by_pcp, port_mapping_by_nat_pmp, port_mapping_by_upnp,
           silent_router, router_reboots, port_mapping_comes_late, router_names_a_wrong_address, ipv6_on_one_side,
-          ipv6_through_two_firewalls, ipv6_black_hole, second_uplink, delayed, lossy, mtu_hole, many_addresses)
+          ipv6_through_two_firewalls, ipv6_black_hole, second_uplink, delayed, lossy,
+          lossy_direct_and_clean_relay, mtu_hole, many_addresses)
 WITH_ROUTER = {place.__name__ for place in PLACES if "port_mapping" in place.__name__ or "router" in place.__name__}
 
 
@@ -276,7 +293,7 @@ def visit(binary, place):
     steps = place(p)
     if steps is not None:
         next(steps)
-    transfer = Transfer(lab, p.seconds, RATE, p.actions, p.listener, p.sender)
+    p.transfer = transfer = Transfer(lab, p.seconds, p.rate, p.actions, p.listener, p.sender)
     routes = [text for _, text in transfer.sender.lines if text.startswith("direct") and "rtt=" in text]
     problems = []
     if not transfer.whole:

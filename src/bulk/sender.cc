@@ -440,6 +440,16 @@ std::uint64_t Sender::bytes_in_flight() const {
   return impl_->in_flight();
 }
 
+bool Sender::has_backlog() const {
+  const SendBuffer& buffer = impl_->stream.buffer;
+  return buffer.has_lost() || buffer.next_offset() < std::min(buffer.end(), impl_->peer_limit);
+}
+
+Sender::PathFigures Sender::figures(PathId id) const {
+  const SenderPath* path = impl_->find(id);
+  return path == nullptr ? PathFigures{} : path->figures();
+}
+
 std::optional<Instant> Sender::stalls_at(PathId id) const {
   const SenderPath* path = impl_->find(id);
   if (path == nullptr || impl_->complete) return std::nullopt;

@@ -44,6 +44,15 @@ public:
   const StreamCounters& counters() const;
   std::optional<Duration> smoothed_rtt(PathId path) const;
   std::uint64_t bytes_in_flight() const;
+  /// There is more that may go now than the paths have taken: they are what holds the stream up, not the
+  /// writer and not the reader.
+  bool has_backlog() const;
+  struct PathFigures {
+    std::uint64_t delivered_bytes = 0;  // acknowledged, headers included
+    std::uint64_t packets_sent = 0, packets_lost = 0;
+    double window_rate = 0;  // bytes per second that its present window allows
+  };
+  PathFigures figures(PathId path) const;  // zeros: no such path
   /// When the route behind this path must be given up unless an ack comes; empty: nothing is in flight there.
   std::optional<Instant> stalls_at(PathId path) const;
   /// When data or an abort is in flight: since when nothing has been acknowledged. Empty: nothing

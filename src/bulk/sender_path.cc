@@ -31,6 +31,16 @@ void SenderPath::restart(Duration initial_rtt) {
   window_limited_ = false;
 }
 
+Sender::PathFigures SenderPath::figures() const {
+  const double window = channel.properties.is_relay
+                            ? static_cast<double>(relay_window_.packets() * channel.properties.datagram_bytes)
+                            : static_cast<double>(controller_->window_bytes());
+  return {.delivered_bytes = sampler_.delivered(),
+          .packets_sent = channel.sealer.next_number(),
+          .packets_lost = lost_packets_,
+          .window_rate = window / to_seconds(channel.rtt.smoothed())};
+}
+
 std::optional<Instant> SenderPath::stalls_at(Duration detour) const {
   if (packets_in_flight_ == 0) return std::nullopt;
   if (!proven_ && !channel.properties.is_relay)
@@ -167,6 +177,7 @@ void SenderPath::detect_losses(Instant now) {
                  put_back(packet);
                  sampler_.on_lost(packet);
                  ++counters_.packets_lost;
+                 ++lost_packets_;
                  ++batch.lost_packets;
                  batch.lost_bytes += packet.wire_bytes;
                  batch.newest_sent_at = packet.sent_at;

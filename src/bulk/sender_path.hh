@@ -6,6 +6,7 @@
 #include "bulk/path_channel.hh"
 #include "bulk/relay_window.hh"
 #include "bulk/send_buffer.hh"
+#include "bulk/sender.hh"
 
 namespace dh::bulk {
 
@@ -88,6 +89,7 @@ public:
   std::optional<Instant> stalls_at(Duration detour) const;
 
   std::uint64_t bytes_in_flight() const { return in_flight_; }
+  Sender::PathFigures figures() const;
   unsigned pto_count() const { return pto_count_; }
   const CongestionController& controller() const { return *controller_; }
   std::size_t remembered_packets() const { return packets_.size(); }
@@ -132,6 +134,7 @@ private:
   Instant last_sent_{};    // an ack-eliciting packet
   Instant progress_at_{};  // last new ack, or when the first packet got into flight
   std::uint64_t since_ack_me_ = 0;
+  std::uint64_t lost_packets_ = 0;
   bool window_limited_ = false;
   bool proven_ = false;  // something sent since restart() was acknowledged
   unsigned pto_count_ = 0;

@@ -53,6 +53,7 @@ inline constexpr Duration kFailureMemory =
 
 inline constexpr Duration kStallPause = 2s;  // after the second stall in a row; doubles with each
 inline constexpr Duration kMaxStallPause = 60s;
+inline constexpr Duration kPoorRest = 120s;   // of an address that delivers less than the relay
 inline constexpr std::size_t kMaxStalls = 8;  // addresses remembered
 
 // Attempts, started by the dialer.

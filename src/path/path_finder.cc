@@ -70,6 +70,16 @@ void PathFinder::on_stalled(Instant now) {
   update_choice(now, "it stopped delivering");
 }
 
+void PathFinder::on_poor(Instant now) {
+  choice_.on_stalled(now, kPoorRest);
+  update_choice(now, "the relay delivers more");
+}
+
+void PathFinder::on_relay_poor(Instant now) {
+  choice_.forget_stalls();
+  update_choice(now, "");
+}
+
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
   if (gatherer_.on_datagram(socket, from, datagram, now)) {
     learn_reflexive();

@@ -85,6 +85,10 @@ public:
   void on_traffic(Instant now);
   /// What was sent over the current route is not acknowledged: leave it now.
   void on_stalled(Instant now);
+  /// It delivers, but the relay delivers more: it rests (kPoorRest).
+  void on_poor(Instant now);
+  /// The relay turned out to be no better: what rests may be chosen again.
+  void on_relay_poor(Instant now);
 
   // Datagrams.
   /// True: it was a probe or a STUN answer.

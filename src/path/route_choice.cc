@@ -31,14 +31,14 @@ bool worth_it(const Pair& other, const Pair& present, Instant now) {
 
 }  // namespace
 
-void RouteChoice::on_stalled(Instant now) {
+void RouteChoice::on_stalled(Instant now, Duration least_rest) {
   if (!current_) return;
   const IpAddress address = current_->remote.address;
   const auto known =
       std::find_if(stalls_.begin(), stalls_.end(), [&](const Stall& s) { return s.address == address; });
   if (known == stalls_.end()) {
     if (stalls_.size() >= kMaxStalls) stalls_.pop_front();
-    stalls_.push_back({address, Duration::zero(), now});
+    stalls_.push_back({address, Duration::zero(), now + least_rest});
     return;
   }
   if (now - known->until > kFailureMemory) {
@@ -46,7 +46,7 @@ void RouteChoice::on_stalled(Instant now) {
   } else {
     known->pause = std::clamp<Duration>(2 * known->pause, kStallPause, kMaxStallPause);
   }
-  known->until = now + known->pause;
+  known->until = now + std::max(known->pause, least_rest);
 }
 
 std::optional<Instant> RouteChoice::rests_until(const Pair& pair, Instant now) const {

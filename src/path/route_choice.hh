@@ -17,7 +17,7 @@ public:
   /// The present route took traffic and did not deliver it. Once is bad luck: it is chosen again as soon as
   /// it answers. When it happens again, its address rests for a while, each time twice as long, whatever it
   /// answers: small probes pass where the traffic does not, behind a gap in the path's MTU for example.
-  void on_stalled(Instant now);
+  void on_stalled(Instant now, Duration least_rest = {});
   void forget_stalls() { stalls_.clear(); }
   /// When a pair that works, but rests, may be chosen again.
   std::optional<Instant> next_timeout() const { return rests_until_; }

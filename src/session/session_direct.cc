@@ -114,4 +114,28 @@ void Session::Impl::leave_direct(const std::string& why, Instant now) {
   events.push_back(DirectLost{why});
 }
 
+/// The shorter way is not always the one that delivers more.
+void Session::Impl::watch_delivery(Instant now) {
+  const auto relay = relays.current();
+  if (!sender || !relay || state != State::Open || policy(PathPolicy::RequireDirect)) return;
+  if (now < delivery.next_sample()) return;
+  DeliveryWatch::Sample sample;
+  sample.direct = direct.has_value();
+  sample.backlog = sender->has_backlog();
+  const bulk::Sender::PathFigures on_direct = sender->figures(kDirectPath);
+  sample.packets = on_direct.packets_sent;
+  sample.lost = on_direct.packets_lost;
+  sample.delivered = on_direct.delivered_bytes;
+  for (bulk::PathId id = 0; id < kMaxRelays; ++id) sample.delivered += sender->figures(id).delivered_bytes;
+  sample.relay_bound = sender->figures(static_cast<bulk::PathId>(*relay)).window_rate;
+  switch (delivery.on_sample(sample, now)) {
+    case DeliveryWatch::Advice::Stay:
+      return;
+    case DeliveryWatch::Advice::Leave:
+      return paths->on_poor(now);
+    case DeliveryWatch::Advice::Return:
+      return paths->on_relay_poor(now);
+  }
+}
+
 }  // namespace dh::session

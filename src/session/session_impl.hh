@@ -10,6 +10,7 @@
 #include "bulk/sender.hh"
 #include "session/claim_gate.hh"
 #include "session/control_channel.hh"
+#include "session/delivery_watch.hh"
 #include "session/initiator.hh"
 #include "session/limits.hh"
 #include "session/session.hh"
@@ -40,6 +41,7 @@ struct Session::Impl {
   void read_paths(Instant now);
   void use_direct(const path::Route& route, Instant now);
   void leave_direct(const std::string& why, Instant now);
+  void watch_delivery(Instant now);
   std::optional<Instant> last_heard() const;
   bool policy(PathPolicy which) const { return config.paths == which; }
 
@@ -82,6 +84,7 @@ struct Session::Impl {
   std::optional<path::PathFinder> paths;
   std::optional<path::Route> direct;  // in use
   std::optional<Instant> direct_heard, direct_deadline;
+  DeliveryWatch delivery;
   std::uint64_t direct_bytes = 0;
   PublicKey peer{};
   std::deque<SessionEvent> events;

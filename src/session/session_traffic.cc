@@ -28,6 +28,7 @@ void Session::Impl::timeout(Instant now, UnixSeconds wall) {
   if (control) control->on_timeout(now);
   if (paths) {
     if (direct && sender && is_due(sender->stalls_at(kDirectPath), now)) paths->on_stalled(now);
+    watch_delivery(now);
     paths->on_timeout(now);
     read_paths(now);
   }
@@ -78,6 +79,7 @@ std::optional<Instant> Session::Impl::next_timeout() const {
   if (gate) next = earlier(next, gate->next_timeout());
   if (paths) next = earlier(next, paths->next_timeout());
   if (direct && sender) next = earlier(next, sender->stalls_at(kDirectPath));
+  if (paths && sender && sender->has_backlog()) next = earlier(next, delivery.next_sample());
   // Behind a relay that takes nothing just now, what wants to be sent is woken by on_relay_writable instead.
   const bool blocked = !direct && relays.current() && !writable[*relays.current()];
   if (control && !blocked) next = earlier(next, control->next_timeout());
