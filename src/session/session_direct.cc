@@ -114,11 +114,13 @@ void Session::Impl::leave_direct(const std::string& why, Instant now) {
   events.push_back(DirectLost{why});
 }
 
+bool Session::Impl::compares_delivery() const {
+  return sender && paths && relays.current() && state == State::Open && !policy(PathPolicy::RequireDirect);
+}
+
 /// The shorter way is not always the one that delivers more.
 void Session::Impl::watch_delivery(Instant now) {
-  const auto relay = relays.current();
-  if (!sender || !relay || state != State::Open || policy(PathPolicy::RequireDirect)) return;
-  if (now < delivery.next_sample()) return;
+  if (!compares_delivery() || now < delivery.next_sample()) return;
   DeliveryWatch::Sample sample;
   sample.direct = direct.has_value();
   sample.backlog = sender->has_backlog();
@@ -127,7 +129,7 @@ void Session::Impl::watch_delivery(Instant now) {
   sample.lost = on_direct.packets_lost;
   sample.delivered = on_direct.delivered_bytes;
   for (bulk::PathId id = 0; id < kMaxRelays; ++id) sample.delivered += sender->figures(id).delivered_bytes;
-  sample.relay_bound = sender->figures(static_cast<bulk::PathId>(*relay)).window_rate;
+  sample.relay_bound = sender->figures(static_cast<bulk::PathId>(*relays.current())).window_rate;
   switch (delivery.on_sample(sample, now)) {
     case DeliveryWatch::Advice::Stay:
       return;

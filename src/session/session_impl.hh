@@ -41,6 +41,7 @@ struct Session::Impl {
   void read_paths(Instant now);
   void use_direct(const path::Route& route, Instant now);
   void leave_direct(const std::string& why, Instant now);
+  bool compares_delivery() const;
   void watch_delivery(Instant now);
   std::optional<Instant> last_heard() const;
   bool policy(PathPolicy which) const { return config.paths == which; }

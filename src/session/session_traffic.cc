@@ -79,7 +79,7 @@ std::optional<Instant> Session::Impl::next_timeout() const {
   if (gate) next = earlier(next, gate->next_timeout());
   if (paths) next = earlier(next, paths->next_timeout());
   if (direct && sender) next = earlier(next, sender->stalls_at(kDirectPath));
-  if (paths && sender && sender->has_backlog()) next = earlier(next, delivery.next_sample());
+  if (compares_delivery() && sender->has_backlog()) next = earlier(next, delivery.next_sample());
   // Behind a relay that takes nothing just now, what wants to be sent is woken by on_relay_writable instead.
   const bool blocked = !direct && relays.current() && !writable[*relays.current()];
   if (control && !blocked) next = earlier(next, control->next_timeout());
