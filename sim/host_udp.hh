@@ -15,8 +15,8 @@ struct UdpOptions {
   Internet* internet = nullptr;
   HostId host{};
   std::vector<Endpoint> stun_servers;
-  std::uint16_t first_port = 0;          // of the plain IPv4 socket; 0: any
-  std::optional<Endpoint> port_mapping;  // the gateway made one for first_port
+  std::uint16_t first_port = 0;            // of the plain IPv4 socket; 0: any
+  std::optional<Endpoint> port_mapping{};  // the gateway made one for first_port
 };
 
 /// The UDP side of a simulated host: does for a session what io/direct_paths does for a real one, and nothing

@@ -206,7 +206,12 @@ void Internet::in_lan(BoxId id, Packet packet) {
 void Internet::in_core(Packet packet) {
   if (packet.ttl <= 1) return void(++drops_.ttl);
   --packet.ttl;
+  if (on_core && !on_core(packet.from, packet.to, packet.bytes)) return void(++drops_.cut);
   to_child({}, std::move(packet));
+}
+
+void Internet::inject(const Endpoint& from, const Endpoint& to, ByteView datagram) {
+  to_child({}, {from, to, to_bytes(datagram), 64});
 }
 
 void Internet::to_child(const Plug& place, Packet packet) {

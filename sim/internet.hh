@@ -105,6 +105,10 @@ public:
     bool operator==(const Drops&) const = default;
   };
   const Drops& drops() const { return drops_; }
+  /// Somebody in the middle: sees every packet that crosses the core, and may swallow it (false).
+  std::function<bool(const Endpoint& from, const Endpoint& to, ByteView datagram)> on_core;
+  /// A packet with any sender's address appears in the core. on_core does not see it.
+  void inject(const Endpoint& from, const Endpoint& to, ByteView datagram);
   std::uint64_t delivered() const { return delivered_; }
 
 private:

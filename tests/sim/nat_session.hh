@@ -20,7 +20,9 @@ struct NatSessionOptions {
   NatKind dialer_box = NatKind::PortRestricted, listener_box = NatKind::PortRestricted;
   Wire dialer_wire{.delay = 10ms}, listener_wire{.delay = 10ms};  // of the boxes; so 20 ms one way
   LinkModel relay_link{.delay = 10ms};                            // and as long over the relay
-  Duration wait = 60s;                                            // the dialer's, for the listener
+  /// What a lying router calls the external address of each host's socket.
+  std::optional<Endpoint> dialer_mapping, listener_mapping;
+  Duration wait = 60s;  // the dialer's, for the listener
 };
 
 /// A real session between two hosts behind NAT boxes, with a relay that is always reachable and two STUN
@@ -40,7 +42,8 @@ public:
       pairing.dialer.direction = session::Direction::Receive;
       pairing.listener.direction = session::Direction::Send;
     }
-    const auto host = [&](std::optional<Host>& out, session::SessionConfig config, const Site& site) {
+    const auto host = [&](std::optional<Host>& out, session::SessionConfig config, const Site& site,
+                          const std::optional<Endpoint>& mapping) {
       HostOptions host_options;
       host_options.session = std::move(config);
       host_options.write_interval = options.write_interval;
@@ -49,11 +52,11 @@ public:
                                     .host = site.host,
                                     .stun_servers = {lab.server.endpoint(0), lab.server.endpoint(1)},
                                     .first_port = NatWorld::kPort,
-                                    .port_mapping = lab.mapped_port_of(site)};
+                                    .port_mapping = mapping ? mapping : lab.mapped_port_of(site)};
       out.emplace(lab.world, std::vector<Relay*>{&relay}, host_options, content);
     };
-    host(dialer_, std::move(pairing.dialer), dialer_site);
-    host(listener_, std::move(pairing.listener), listener_site);
+    host(dialer_, std::move(pairing.dialer), dialer_site, options.dialer_mapping);
+    host(listener_, std::move(pairing.listener), listener_site, options.listener_mapping);
     listener().start();
     lab.world.after(5 * options.relay_link.delay + 300ms, [this] { dialer().start(); });
   }
