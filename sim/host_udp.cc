@@ -35,7 +35,8 @@ void HostUdp::start() {
   open_one(path::kSocketV4, false, options_.first_port);
   open_one(path::kSocketV6, true, 0);
   for (const Endpoint& server : options_.stun_servers) paths.add_stun_server(server, world_.now());
-  if (options_.port_mapping) paths.on_port_mapping(options_.port_mapping->address.is_v6(), options_.port_mapping);
+  if (options_.port_mapping)
+    paths.on_port_mapping(options_.port_mapping->address.is_v6(), options_.port_mapping);
 }
 
 void HostUdp::open_one(path::SocketId id, bool v6, std::uint16_t port) {

@@ -1,6 +1,7 @@
 #include "sim/world.hh"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace dh::sim {
 
@@ -16,6 +17,8 @@ bool World::run_until(const std::function<bool()>& done, Duration limit) {
       return false;
     }
     auto what = std::move(const_cast<Event&>(events_.top()).what);
+    same_instant_ = events_.top().when == now_ ? same_instant_ + 1 : 0;
+    if (same_instant_ > kMaxAtOnce) throw std::runtime_error("simulated time stands still: something spins");
     now_ = events_.top().when;
     events_.pop();
     ++steps_;

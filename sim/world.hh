@@ -42,7 +42,8 @@ private:
 
   SeededRng rng_;
   Instant now_{};
-  std::uint64_t next_order_ = 0, steps_ = 0;
+  static constexpr std::uint64_t kMaxAtOnce = 1'000'000;  // events of one instant
+  std::uint64_t next_order_ = 0, steps_ = 0, same_instant_ = 0;
   std::priority_queue<Event> events_;
 };
 
