@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "bulk/loss_floor.hh"
 #include "bulk/rate_sampler.hh"
 
 namespace dh::bulk {
@@ -18,7 +19,20 @@ struct AckBatch {
   std::optional<Duration> rtt_sample;
   Duration smoothed_rtt{}, min_rtt{};
   std::optional<RateSample> rate;
-  bool window_limited = false;  // the window held the sender back since the last batch
+  bool window_limited = false;  // the window, not the stream, is what has held the sender back lately
+  bool window_full = false;     // it did so since the last batch
+  std::uint64_t delivered = 0;  // bytes acked since the path began
+  PhaseCounts acked_by_phase{}, spurious_by_phase{};  // packets, by what the controller did when they left
+};
+
+/// One packet declared lost.
+struct LostPacket {
+  std::uint64_t number = 0, bytes = 0;
+  Instant sent_at{};
+  std::uint64_t in_flight = 0;        // bytes, with it, when it was sent
+  std::uint64_t lost_since_sent = 0;  // bytes, itself included
+  bool app_limited = false;
+  SendPhase phase = SendPhase::Other;
 };
 
 /// Packets declared lost together.
@@ -29,6 +43,17 @@ struct LossBatch {
   Instant newest_sent_at{};     // when the newest of them was sent
 };
 
+/// A look inside, for people: `derphole` shows it, tests and benches read it.
+struct ControllerReport {
+  const char* name = "";
+  const char* state = "";
+  std::uint64_t window_bytes = 0;
+  double pacing_rate = 0, bandwidth = 0;  // bytes per second; bandwidth 0: no model
+  Duration min_rtt{};
+  double loss_floor = 0;      // share of packets
+  double inflight_bound = 0;  // bytes; infinity: none
+};
+
 /// Decides how much may be in flight on one path and how fast it leaves. Pure; one per path, never shared.
 class CongestionController {
 public:
@@ -36,6 +61,8 @@ public:
 
   virtual void on_sent(std::uint64_t bytes, std::uint64_t in_flight, Instant now) = 0;
   virtual void on_ack_batch(const AckBatch& batch) = 0;
+  /// Each packet of a batch, oldest first, before on_lost() tells of all.
+  virtual void on_packet_lost(const LostPacket&) {}
   virtual void on_lost(const LossBatch& batch) = 0;
   /// A packet sent at `sent_at` was declared lost and has now been acked.
   virtual void on_spurious(Instant sent_at, Instant now) = 0;
@@ -44,12 +71,18 @@ public:
 
   virtual std::uint64_t window_bytes() const = 0;
   virtual double pacing_rate() const = 0;  // bytes per second; 0: do not pace
+  /// What is stored with packets sent now.
+  virtual SendPhase phase() const { return SendPhase::Other; }
+  /// The rate is held down on purpose: what is delivered says nothing about the path.
+  virtual bool holds_back() const { return false; }
+  virtual ControllerReport report() const = 0;
 };
 
 struct ControllerConfig {
   std::size_t datagram_bytes = 1200;
   std::uint64_t initial_packets = 32;
   Duration initial_rtt = 100ms;
+  std::uint64_t seed = 0;  // of whatever it leaves to chance
 };
 
 }  // namespace dh::bulk

@@ -106,4 +106,12 @@ double Cubic::pacing_rate() const {
          std::max(to_seconds(rtt_), 1e-6);
 }
 
+ControllerReport Cubic::report() const {
+  return {.name = "cubic",
+          .state = in_slow_start() ? "slow start" : "avoidance",
+          .window_bytes = window_bytes(),
+          .pacing_rate = pacing_rate(),
+          .inflight_bound = state_.threshold};
+}
+
 }  // namespace dh::bulk

@@ -20,6 +20,7 @@ public:
 
   std::uint64_t window_bytes() const override { return static_cast<std::uint64_t>(state_.window); }
   double pacing_rate() const override;
+  ControllerReport report() const override;
 
   bool in_slow_start() const { return state_.window < state_.threshold; }
 

@@ -11,6 +11,9 @@ namespace dh::bulk {
 /// nor in a line-rate burst.
 class Pacer {
 public:
+  /// `most_credit`: how much missed time may be made up at most.
+  explicit Pacer(Duration most_credit = kMaxPacingCredit) : most_credit_(most_credit) {}
+
   bool may_send(Instant now) const { return due_ <= now && burst_due_ <= now; }
 
   /// `rate`: bytes per second; 0: no pacing.
@@ -19,7 +22,8 @@ public:
       due_ = burst_due_ = now;
       return;
     }
-    const Duration credit = std::clamp<Duration>(rtt / 2, kMinPacingCredit, kMaxPacingCredit);
+    const Duration credit =
+        std::min(std::clamp<Duration>(rtt / 2, kMinPacingCredit, kMaxPacingCredit), most_credit_);
     const Duration time = from_seconds(static_cast<double>(bytes) / rate);
     due_ = std::max(due_, now - credit) + time;
     burst_due_ = std::max(burst_due_, now - kPacingQuantum) + from_seconds(to_seconds(time) / kCatchUpFactor);
@@ -30,6 +34,7 @@ public:
   Instant wake_at() const { return std::max(due_, burst_due_) + kPacingQuantum; }
 
 private:
+  Duration most_credit_;
   Instant due_{};        // when the next packet may leave at the rate itself
   Instant burst_due_{};  // ... and at the catch-up rate
 };

@@ -17,16 +17,17 @@ void RateSampler::on_sent(SentPacket& packet, std::uint64_t in_flight, Instant n
 void RateSampler::on_acked(const SentPacket& packet, Instant now) {
   delivered_ += packet.wire_bytes;
   delivered_at_ = now;
-  if (!newest_ || packet.delivered > newest_->delivered ||
+  if (newest_ == nullptr || packet.delivered > newest_->delivered ||
       (packet.delivered == newest_->delivered && packet.sent_at >= newest_->sent_at))
-    newest_ = packet;
+    newest_ = &packet;
 }
 
 std::optional<RateSample> RateSampler::take(Duration min_rtt, Instant now) {
-  if (!newest_) return std::nullopt;
-  const SentPacket packet = *newest_;
-  newest_.reset();
-  first_sent_at_ = packet.sent_at;
+  if (newest_ == nullptr) return std::nullopt;
+  const SentPacket& packet = *newest_;
+  newest_ = nullptr;
+  first_sent_at_ =
+      std::max(first_sent_at_, packet.sent_at);  // a packet found alive late does not turn it back
   if (app_limited_until_ != 0 && delivered_ > app_limited_until_) app_limited_until_ = 0;
 
   RateSample sample;
@@ -37,7 +38,7 @@ std::optional<RateSample> RateSampler::take(Duration min_rtt, Instant now) {
   sample.app_limited = packet.app_limited;
   sample.lost = lost_ - packet.lost;
   sample.in_flight = packet.in_flight;
-  if (sample.interval < min_rtt || sample.interval <= Duration::zero()) return std::nullopt;
+  sample.reliable = sample.interval >= min_rtt && sample.interval > Duration::zero();
   return sample;
 }
 

@@ -14,8 +14,12 @@ using wire::FrameType;
 using wire::FrameWriter;
 
 struct Sender::Impl {
-  Impl(const StreamConfig& given, Instant now)
-      : config(given), stream(given.send_buffer), peer_limit(given.receive_window), progress_at(now) {}
+  Impl(const StreamConfig& given, Instant now, Rng& rng)
+      : config(given),
+        stream(given.send_buffer),
+        seed(given.controller == Controller::Bbr ? rng.u64() : 0),
+        peer_limit(given.receive_window),
+        progress_at(now) {}
 
   // Paths.
   SenderPath* find(PathId id) {
@@ -70,6 +74,7 @@ struct Sender::Impl {
   std::vector<std::unique_ptr<SenderPath>> paths;
   SenderPath* preferred = nullptr;
   std::uint64_t used_ids = 0;
+  std::uint64_t seed;  // of what controllers leave to chance
   std::uint64_t peer_limit;
   AbortExchange abort;
   bool complete = false;  // the receiver has confirmed everything; only repeated COMPLETEs are still answered
@@ -83,14 +88,16 @@ struct Sender::Impl {
   unsigned idle_probes = 0;  // in a row
 };
 
-Sender::Sender(const StreamConfig& config, Instant now, Rng&) : impl_(std::make_unique<Impl>(config, now)) {}
+Sender::Sender(const StreamConfig& config, Instant now, Rng& rng)
+    : impl_(std::make_unique<Impl>(config, now, rng)) {}
 Sender::~Sender() = default;
 
 void Sender::add_path(PathId id, const PathProperties& properties, Instant now) {
   Impl& s = *impl_;
   CHECK(id < kMaxPaths && (s.used_ids >> id & 1) == 0);  // a second life would repeat nonces
   s.used_ids |= std::uint64_t{1} << id;
-  s.paths.push_back(std::make_unique<SenderPath>(s.config, id, properties, s.stream, s.counters));
+  s.paths.push_back(
+      std::make_unique<SenderPath>(s.config, id, properties, s.stream, s.counters, s.seed + id));
   if (s.preferred == nullptr) s.prefer(s.paths.back().get(), now);
 }
 
@@ -434,6 +441,12 @@ std::optional<Duration> Sender::smoothed_rtt(PathId id) const {
   const SenderPath* path = impl_->find(id);
   if (path == nullptr || !path->channel.rtt.has_sample()) return std::nullopt;
   return path->channel.rtt.smoothed();
+}
+
+std::optional<ControllerReport> Sender::controller_report(PathId id) const {
+  const SenderPath* path = impl_->find(id);
+  if (path == nullptr) return std::nullopt;
+  return path->controller().report();
 }
 
 std::uint64_t Sender::bytes_in_flight() const {

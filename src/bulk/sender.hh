@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/rng.hh"
+#include "bulk/congestion_controller.hh"
 #include "bulk/stream.hh"
 
 namespace dh::bulk {
@@ -43,6 +44,8 @@ public:
 
   const StreamCounters& counters() const;
   std::optional<Duration> smoothed_rtt(PathId path) const;
+  /// What the path's congestion controller believes. Empty: no such path.
+  std::optional<ControllerReport> controller_report(PathId path) const;
   std::uint64_t bytes_in_flight() const;
   /// There is more that may go now than the paths have taken: they are what holds the stream up, not the
   /// writer and not the reader.

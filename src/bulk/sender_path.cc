@@ -1,21 +1,40 @@
 #include "bulk/sender_path.hh"
 
+#include <utility>
+
+#include "bulk/bbr.hh"
 #include "bulk/cubic.hh"
 
 namespace dh::bulk {
 
 SenderPath::SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties,
-                       OutgoingStream& stream, StreamCounters& counters)
-    : channel(config, Direction::ToReceiver, id, properties), stream_(stream), counters_(counters) {
-  controller_ = make_controller();
-}
+                       OutgoingStream& stream, StreamCounters& counters, std::uint64_t seed)
+    : channel(config, Direction::ToReceiver, id, properties),
+      stream_(stream),
+      counters_(counters),
+      kind_(channel.properties.is_relay ? Controller::Cubic : config.controller),
+      bbr_(config.bbr),
+      seed_(seed),
+      controller_(make_controller()),
+      pacer_(make_pacer()) {}
 
 std::unique_ptr<CongestionController> SenderPath::make_controller() const {
   ControllerConfig controller;
   controller.datagram_bytes = channel.properties.datagram_bytes;
   controller.initial_packets = channel.properties.is_relay ? kRelayInitialPackets : kInitialWindowPackets;
   controller.initial_rtt = channel.rtt.smoothed();
-  return std::make_unique<Cubic>(controller);
+  controller.seed = seed_;
+  switch (kind_) {
+    case Controller::Cubic:
+      return std::make_unique<Cubic>(controller);
+    case Controller::Bbr:
+      return std::make_unique<Bbr>(controller, bbr_);
+  }
+  return nullptr;
+}
+
+Pacer SenderPath::make_pacer() const {
+  return Pacer(kind_ == Controller::Bbr && !bbr_.pacing_credit ? kPacingQuantum : kMaxPacingCredit);
 }
 
 void SenderPath::restart(Duration initial_rtt) {
@@ -23,12 +42,12 @@ void SenderPath::restart(Duration initial_rtt) {
   channel.rtt = RttEstimator(initial_rtt);
   controller_ = make_controller();
   relay_window_ = {};
-  pacer_ = {};
   proven_ = false;
+  pacer_ = make_pacer();
   loss_ = {};
   last_rate_ = 0;
   since_ack_me_ = 0;
-  window_limited_ = false;
+  window_limited_ = window_full_ = false;
 }
 
 Sender::PathFigures SenderPath::figures() const {
@@ -52,7 +71,7 @@ std::optional<Instant> SenderPath::stalls_at(Duration detour) const {
 SenderPath::Room SenderPath::room(Instant now) {
   const std::uint64_t next = channel.properties.datagram_bytes;
   if (in_flight_ > 0 && in_flight_ + next > controller_->window_bytes()) {
-    window_limited_ = true;
+    window_limited_ = window_full_ = true;
     return Room::WindowFull;
   }
   if (packets_.size() >= kMaxSentPackets) return Room::WindowFull;
@@ -79,6 +98,7 @@ void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Insta
   packet.length = static_cast<std::uint32_t>(contents.length);
   packet.wire_bytes = static_cast<std::uint32_t>(wire_bytes);
   packet.has_fin = contents.has_fin;
+  packet.phase = controller_->phase();
   sampler_.on_sent(packet, in_flight_, now);
   controller_->on_sent(wire_bytes, in_flight_, now);
   if (!channel.properties.is_relay)
@@ -93,6 +113,7 @@ void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Insta
 
 void SenderPath::on_app_limited(Instant now) {
   window_limited_ = false;
+  if (in_flight_ >= controller_->window_bytes()) return;  // more to send would change nothing
   sampler_.on_app_limited(in_flight_);
   controller_->on_app_limited(in_flight_, now);
 }
@@ -134,11 +155,15 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
   batch.min_rtt = channel.rtt.min();
   batch.in_flight = in_flight_;
   batch.window_limited = window_limited_;
+  batch.window_full = std::exchange(window_full_, false);
+  batch.delivered = sampler_.delivered();
   batch.rate = sampler_.take(batch.min_rtt, now);
-  if (batch.rate && !(batch.rate->app_limited && batch.rate->bytes_per_second() < last_rate_))
+  if (batch.rate && batch.rate->reliable &&
+      !(batch.rate->app_limited && batch.rate->bytes_per_second() < last_rate_))
     last_rate_ = batch.rate->bytes_per_second();
   relay_window_.on_ack(largest, packets_.end());
   controller_->on_ack_batch(batch);
+  if (controller_->holds_back()) sampler_.on_app_limited(in_flight_);
   detect_losses(now);
   retire(now);
   return AckResult::Progress;
@@ -154,6 +179,7 @@ void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest
     const std::uint64_t window = controller_->window_bytes() / channel.properties.datagram_bytes;
     loss_.on_spurious(number, old_largest, window);
     controller_->on_spurious(packet.sent_at, progress.batch.now);
+    ++progress.batch.spurious_by_phase[static_cast<std::size_t>(packet.phase)];
   } else if (packet.state != PacketState::Abandoned) {
     return;
   }
@@ -164,6 +190,7 @@ void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest
   progress.any = true;
   progress.batch.acked_bytes += packet.wire_bytes;
   ++progress.batch.acked_packets;
+  ++progress.batch.acked_by_phase[static_cast<std::size_t>(packet.phase)];
 }
 
 void SenderPath::detect_losses(Instant now) {
@@ -171,11 +198,18 @@ void SenderPath::detect_losses(Instant now) {
   LossBatch batch;
   const bool is_fast = last_rate_ > kFastPathBytesPerSecond;
   loss_.detect(packets_, *largest_acked_, channel.rtt, is_fast, now,
-               [&](std::uint64_t, const SentPacket& packet) {
+               [&](std::uint64_t number, const SentPacket& packet) {
                  in_flight_ -= packet.wire_bytes;
                  --packets_in_flight_;
                  put_back(packet);
                  sampler_.on_lost(packet);
+                 controller_->on_packet_lost({.number = number,
+                                              .bytes = packet.wire_bytes,
+                                              .sent_at = packet.sent_at,
+                                              .in_flight = packet.in_flight,
+                                              .lost_since_sent = sampler_.lost() - packet.lost,
+                                              .app_limited = packet.app_limited,
+                                              .phase = packet.phase});
                  ++counters_.packets_lost;
                  ++lost_packets_;
                  ++batch.lost_packets;

@@ -34,8 +34,9 @@ struct OutgoingStream {
 /// One path as the sender sees it: what is in flight on it, when that is lost, and how much more may go.
 class SenderPath {
 public:
+  /// `seed`: of what its controller leaves to chance.
   SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties, OutgoingStream& stream,
-             StreamCounters& counters);
+             StreamCounters& counters, std::uint64_t seed);
 
   // Sending.
   enum class Room : std::uint8_t {
@@ -120,6 +121,10 @@ private:
   OutgoingStream& stream_;
   StreamCounters& counters_;
   std::unique_ptr<CongestionController> make_controller() const;
+  Pacer make_pacer() const;
+  const Controller kind_;
+  const BbrConfig bbr_;
+  const std::uint64_t seed_;
   std::unique_ptr<CongestionController> controller_;
   RelayWindow relay_window_;
   Pacer pacer_;
@@ -135,7 +140,8 @@ private:
   Instant progress_at_{};  // last new ack, or when the first packet got into flight
   std::uint64_t since_ack_me_ = 0;
   std::uint64_t lost_packets_ = 0;
-  bool window_limited_ = false;
+  bool window_limited_ = false;  // since the stream last had nothing to send
+  bool window_full_ = false;     // since the last batch of acks
   bool proven_ = false;  // something sent since restart() was acknowledged
   unsigned pto_count_ = 0;
   bool probe_pending_ = false;

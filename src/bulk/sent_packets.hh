@@ -5,6 +5,7 @@
 
 #include "base/check.hh"
 #include "base/time.hh"
+#include "bulk/loss_floor.hh"
 
 namespace dh::bulk {
 
@@ -29,6 +30,7 @@ struct SentPacket {
   std::uint32_t wire_bytes = 0;  // what it counts for in flight
   PacketState state = PacketState::Untracked;
   bool has_fin = false;
+  SendPhase phase = SendPhase::Other;  // of the controller, when it left
 
   // Copied by the rate sampler when it was sent (rate_sampler.hh).
   bool app_limited = false;

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "base/time.hh"
+#include "bulk/bbr_config.hh"
 #include "crypto/aead.hh"
 
 namespace dh::bulk {
@@ -23,6 +24,13 @@ struct PathProperties {
   Duration initial_rtt = 100ms;  // measured by whoever validated the path
 };
 
+/// Which congestion controller a sender uses on direct paths. Through relays it is always CUBIC in a small
+/// window.
+enum class Controller : std::uint8_t {
+  Cubic,  // fills the queue it finds, backs off at every loss
+  Bbr,    // a model of the path (docs/congestion.md)
+};
+
 /// Keys and limits both ends agreed on in the handshake.
 struct StreamConfig {
   Secret<64> secret;  // exported by the handshake for this stream; label "bulk"
@@ -31,6 +39,8 @@ struct StreamConfig {
   std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader
   std::size_t send_buffer = 16u << 20;      // bytes the sender keeps until they are acknowledged
   std::uint64_t key_update_packets = 0;     // packets per key; 0: by datagram size (bulk/limits.hh)
+  Controller controller = Controller::Cubic;
+  BbrConfig bbr;  // with Controller::Bbr
 };
 
 /// Why a stream was aborted, by either side. The number goes on the wire.

@@ -1,0 +1,154 @@
+// What we do beyond the draft, each part alone.
+
+#include <cmath>
+
+#include "bulk/bbr_fed.hh"
+
+namespace dh::bulk::test {
+namespace {
+
+constexpr PhaseCounts counts(std::uint32_t down, std::uint32_t cruise, std::uint32_t probe_rtt) {
+  return {0, down, cruise, probe_rtt};
+}
+void lose(LossFloor& floor, SendPhase phase, int packets) {
+  for (int i = 0; i < packets; ++i) floor.on_lost(phase);
+}
+
+TEST(LossFloor, IsTheShareLostWhileCruising) {
+  LossFloor floor;
+  floor.on_acked(counts(0, 97, 0));
+  lose(floor, SendPhase::Cruise, 2);
+  floor.update();
+  EXPECT_EQ(floor.ratio(), 0);  // 99 packets say nothing
+  floor.on_acked(counts(0, 1, 0));
+  floor.update();
+  EXPECT_DOUBLE_EQ(floor.ratio(), 0.02);
+}
+
+TEST(LossFloor, DrainingAuditsIt) {
+  LossFloor floor;
+  floor.on_acked(counts(900, 900, 0));
+  lose(floor, SendPhase::Cruise, 100);
+  floor.update();
+  EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 900));  // nothing lost while draining: a policer
+  lose(floor, SendPhase::Down, 100);
+  floor.update();
+  EXPECT_DOUBLE_EQ(floor.ratio(), LossFloor::kCap);  // a tenth everywhere, and no more than the cap
+}
+
+TEST(LossFloor, TheHalfEmptyWindowAuditsItToo) {
+  LossFloor floor;
+  floor.on_acked(counts(980, 980, 40));
+  lose(floor, SendPhase::Cruise, 20);
+  lose(floor, SendPhase::Down, 20);
+  floor.update();
+  EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 40));  // 0.7 %: nothing lost of forty
+}
+
+TEST(LossFloor, FalseLossesAreTakenBack) {
+  LossFloor floor;
+  lose(floor, SendPhase::Cruise, 10);
+  floor.on_acked(counts(0, 1000, 0));
+  floor.on_spurious(counts(0, 10, 0));
+  floor.update();
+  EXPECT_EQ(floor.ratio(), 0);
+}
+
+TEST(LossFloor, OldCountsFade) {
+  LossFloor floor;
+  floor.on_acked(counts(0, 900, 0));
+  lose(floor, SendPhase::Cruise, 100);
+  for (int i = 0; i < 5; ++i) floor.fade();  // 0.6^5: 78 packets are left
+  floor.update();
+  EXPECT_EQ(floor.ratio(), 0);
+}
+
+/// Cruises with this share of packets lost until the floor has been read.
+void learn_floor(Fed& fed, int lost_of_thousand) {
+  fed.reach(BbrState::Cruise);
+  for (int i = 0; i < 10; ++i) {
+    for (int n = 0; n < lost_of_thousand / 10; ++n) fed.bbr.on_packet_lost(fed.lost_packet(100'000, 1000));
+    fed.ack({.by_phase = counts(0, static_cast<std::uint32_t>(100 - lost_of_thousand / 10), 0)});
+  }
+}
+
+TEST(BbrExtensions, TheFloorIsLearntWithoutAQueueOnly) {
+  Fed fed;
+  learn_floor(fed, 40);
+  EXPECT_NEAR(fed.bbr.loss_floor(), 0.04, 0.002);
+  Fed queued;
+  queued.reach(BbrState::Cruise);
+  const auto before = queued.bbr.counters().floor_updates;
+  for (int i = 0; i < 5; ++i) queued.ack({.rtt = 112ms});  // more than 1.1 x 100 ms + 1 ms
+  EXPECT_LE(queued.bbr.counters().floor_updates, before + 1);
+}
+
+TEST(BbrExtensions, AFloorRaisesTheThresholdOfProbes) {
+  Fed fed;
+  learn_floor(fed, 40);
+  fed.reach(BbrState::Up);
+  const double floor = fed.bbr.loss_floor();
+  ASSERT_GT(floor, 0.03);
+  const auto below = static_cast<std::uint64_t>(100'000 * (0.02 + 1.5 * floor)) - 500;
+  fed.bbr.on_packet_lost(fed.lost_packet(100'000, below));
+  EXPECT_EQ(fed.bbr.state(), BbrState::Up);
+  fed.bbr.on_packet_lost(fed.lost_packet(100'000, below + 1000));
+  EXPECT_EQ(fed.bbr.state(), BbrState::Down);
+}
+
+TEST(BbrExtensions, ARoundThatLosesNoMoreThanTheFloorExplainsCutsNothing) {
+  Fed fed;
+  learn_floor(fed, 40);
+  EXPECT_GT(fed.bbr.counters().tolerated, 0u);
+  const auto cuts = fed.bbr.counters().cuts;
+  fed.lose(4);
+  fed.ack({.bytes = 96'000});
+  EXPECT_EQ(fed.bbr.counters().cuts, cuts);
+  fed.lose(10);
+  fed.ack({.bytes = 90'000});
+  EXPECT_EQ(fed.bbr.counters().cuts, cuts + 1);
+}
+
+TEST(BbrExtensions, TheRateIsRaisedByWhatThePathLoses) {
+  Fed fed;
+  learn_floor(fed, 40);
+  ASSERT_EQ(fed.bbr.state(), BbrState::Cruise);
+  const double bandwidth = fed.bbr.model().bandwidth();
+  EXPECT_DOUBLE_EQ(fed.bbr.pacing_rate(), bandwidth * 0.99 / (1 - fed.bbr.loss_floor()));
+}
+
+TEST(BbrExtensions, ABoundTheFloorExplainsIsForgotten) {
+  Fed fed;
+  fed.reach(BbrState::Up);
+  fed.bbr.on_packet_lost(fed.lost_packet(100'000, 3000));  // 3 %: too much, as far as is known
+  ASSERT_NE(fed.bbr.inflight_bound(), kNoBound);
+  learn_floor(fed, 30);
+  EXPECT_EQ(fed.bbr.inflight_bound(), kNoBound);
+  EXPECT_EQ(fed.bbr.counters().bounds_released, 1u);
+}
+
+TEST(BbrExtensions, HeadroomLeavesTheProductOfBandwidthAndDelay) {
+  const auto headroom = [](BbrConfig config) {
+    Fed fed(config);
+    fed.reach(BbrState::Up);
+    fed.bbr.on_packet_lost(fed.lost_packet(105'000, 5000));
+    EXPECT_LT(fed.bbr.inflight_bound(), 105'000);
+    EXPECT_GT(fed.bbr.inflight_bound(), 101'000);
+    return fed.bbr.inflight_with_headroom() / fed.bbr.inflight_bound();
+  };
+  EXPECT_DOUBLE_EQ(headroom(BbrConfig::draft()), 0.85);
+  BbrConfig only = BbrConfig::draft();
+  only.shallow_headroom = true;
+  EXPECT_GT(headroom(only), 0.98);
+}
+
+TEST(BbrExtensions, SwitchedOffLeaveTheDraft) {
+  Fed fed(BbrConfig::draft());
+  learn_floor(fed, 40);
+  EXPECT_EQ(fed.bbr.loss_floor(), 0);
+  EXPECT_EQ(fed.bbr.counters().tolerated, 0u);
+  EXPECT_GT(fed.bbr.counters().cuts, 5u);
+}
+
+}  // namespace
+}  // namespace dh::bulk::test
