@@ -45,6 +45,7 @@ void Bbr::adapt_short_term() {
       ++counters_.cuts;
     }
   }
+  floor_.end_round(model_.round_loss_ratio());
   model_.end_loss_round();
 }
 

@@ -23,9 +23,12 @@ public:
   static constexpr double kCap = 0.08;  // beyond this it is congestion, whatever the counts say
 
   void on_acked(const PhaseCounts& packets);
-  void on_lost(SendPhase phase) { counts_[index(phase)].lost += 1; }
+  void on_lost(SendPhase phase) { round_[index(phase)].lost += 1; }
   /// Of the packets counted as lost, these have arrived after all. They are counted as acked elsewhere.
   void on_spurious(const PhaseCounts& packets);
+  /// A round is over that has lost this share of everything. Only now do its packets count; and not at all
+  /// if that was absurdly much: then we did press on the queue, or the path was down.
+  void end_round(double loss_ratio);
   /// A new cycle begins.
   void fade();
   /// Takes a new reading of the counts.
@@ -41,7 +44,7 @@ private:
   };
   static std::size_t index(SendPhase phase) { return static_cast<std::size_t>(phase); }
 
-  std::array<Counts, kSendPhases> counts_{};
+  std::array<Counts, kSendPhases> counts_{}, round_{};
   double ratio_ = 0;
 };
 

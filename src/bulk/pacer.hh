@@ -29,6 +29,12 @@ public:
     burst_due_ = std::max(burst_due_, now - kPacingQuantum) + from_seconds(to_seconds(time) / kCatchUpFactor);
   }
 
+  /// Until now something else held the sender back: that time was not missed and earns no credit.
+  void on_held_back(Instant now) {
+    due_ = std::max(due_, now - kPacingQuantum);
+    burst_due_ = std::max(burst_due_, now - kPacingQuantum);
+  }
+
   /// When to wake up if may_send() says no: a quantum late, so that one wake-up sends a quantum; the credit
   /// makes it up.
   Instant wake_at() const { return std::max(due_, burst_due_) + kPacingQuantum; }

@@ -47,7 +47,7 @@ void SenderPath::restart(Duration initial_rtt) {
   loss_ = {};
   last_rate_ = 0;
   since_ack_me_ = 0;
-  window_limited_ = window_full_ = false;
+  window_limited_ = window_full_ = held_back_ = false;
 }
 
 Sender::PathFigures SenderPath::figures() const {
@@ -71,10 +71,12 @@ std::optional<Instant> SenderPath::stalls_at(Duration detour) const {
 SenderPath::Room SenderPath::room(Instant now) {
   const std::uint64_t next = channel.properties.datagram_bytes;
   if (in_flight_ > 0 && in_flight_ + next > controller_->window_bytes()) {
-    window_limited_ = window_full_ = true;
+    window_limited_ = window_full_ = held_back_ = true;
     return Room::WindowFull;
   }
   if (packets_.size() >= kMaxSentPackets) return Room::WindowFull;
+  // CUBIC goes by its window: what that held back may leave in a burst, as long as the credit lasts.
+  if (std::exchange(held_back_, false) && kind_ == Controller::Bbr) pacer_.on_held_back(now);
   if (channel.properties.is_relay)  // the relay's own queue is the pace
     return packets_in_flight_ < relay_window_.packets() ? Room::Open : Room::WindowFull;
   return pacer_.may_send(now) ? Room::Open : Room::Paced;
@@ -113,6 +115,7 @@ void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Insta
 
 void SenderPath::on_app_limited(Instant now) {
   window_limited_ = false;
+  held_back_ = true;
   if (in_flight_ >= controller_->window_bytes()) return;  // more to send would change nothing
   sampler_.on_app_limited(in_flight_);
   controller_->on_app_limited(in_flight_, now);

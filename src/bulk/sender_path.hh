@@ -142,6 +142,7 @@ private:
   std::uint64_t lost_packets_ = 0;
   bool window_limited_ = false;  // since the stream last had nothing to send
   bool window_full_ = false;     // since the last batch of acks
+  bool held_back_ = false;       // the last packet could not leave, for lack of window or of data
   bool proven_ = false;  // something sent since restart() was acknowledged
   unsigned pto_count_ = 0;
   bool probe_pending_ = false;

@@ -10,54 +10,61 @@ namespace {
 constexpr PhaseCounts counts(std::uint32_t down, std::uint32_t cruise, std::uint32_t probe_rtt) {
   return {0, down, cruise, probe_rtt};
 }
-void lose(LossFloor& floor, SendPhase phase, int packets) {
-  for (int i = 0; i < packets; ++i) floor.on_lost(phase);
+void count(LossFloor& floor, PhaseCounts acked, SendPhase phase, int lost, double round_loss = 0) {
+  floor.on_acked(acked);
+  for (int i = 0; i < lost; ++i) floor.on_lost(phase);
+  floor.end_round(round_loss);
 }
 
 TEST(LossFloor, IsTheShareLostWhileCruising) {
   LossFloor floor;
-  floor.on_acked(counts(0, 97, 0));
-  lose(floor, SendPhase::Cruise, 2);
+  count(floor, counts(0, 97, 0), SendPhase::Cruise, 2);
   floor.update();
   EXPECT_EQ(floor.ratio(), 0);  // 99 packets say nothing
-  floor.on_acked(counts(0, 1, 0));
+  count(floor, counts(0, 1, 0), SendPhase::Cruise, 0);
   floor.update();
   EXPECT_DOUBLE_EQ(floor.ratio(), 0.02);
 }
 
 TEST(LossFloor, DrainingAuditsIt) {
   LossFloor floor;
-  floor.on_acked(counts(900, 900, 0));
-  lose(floor, SendPhase::Cruise, 100);
+  count(floor, counts(900, 900, 0), SendPhase::Cruise, 100);
   floor.update();
-  EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 900));  // nothing lost while draining: a policer
-  lose(floor, SendPhase::Down, 100);
+  EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 900));  // nothing lost while draining: a rate limiter
+  count(floor, {}, SendPhase::Down, 100);
   floor.update();
   EXPECT_DOUBLE_EQ(floor.ratio(), LossFloor::kCap);  // a tenth everywhere, and no more than the cap
 }
 
 TEST(LossFloor, TheHalfEmptyWindowAuditsItToo) {
   LossFloor floor;
-  floor.on_acked(counts(980, 980, 40));
-  lose(floor, SendPhase::Cruise, 20);
-  lose(floor, SendPhase::Down, 20);
+  count(floor, counts(980, 980, 40), SendPhase::Cruise, 20);
+  count(floor, {}, SendPhase::Down, 20);
   floor.update();
   EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 40));  // 0.7 %: nothing lost of forty
 }
 
-TEST(LossFloor, FalseLossesAreTakenBack) {
+TEST(LossFloor, ARoundOfAbsurdLossDoesNotCount) {
   LossFloor floor;
-  lose(floor, SendPhase::Cruise, 10);
-  floor.on_acked(counts(0, 1000, 0));
-  floor.on_spurious(counts(0, 10, 0));
+  count(floor, counts(0, 990, 0), SendPhase::Cruise, 10);
+  count(floor, counts(0, 500, 0), SendPhase::Cruise, 500, 0.5);
+  floor.update();
+  EXPECT_DOUBLE_EQ(floor.ratio(), 0.01);
+}
+
+TEST(LossFloor, FalseLossesAreTakenBackBeforeAndAfterTheirRound) {
+  LossFloor floor;
+  count(floor, counts(0, 1000, 0), SendPhase::Cruise, 10);
+  for (int i = 0; i < 5; ++i) floor.on_lost(SendPhase::Cruise);
+  floor.on_spurious(counts(0, 15, 0));
+  floor.end_round(0);
   floor.update();
   EXPECT_EQ(floor.ratio(), 0);
 }
 
 TEST(LossFloor, OldCountsFade) {
   LossFloor floor;
-  floor.on_acked(counts(0, 900, 0));
-  lose(floor, SendPhase::Cruise, 100);
+  count(floor, counts(0, 900, 0), SendPhase::Cruise, 100);
   for (int i = 0; i < 5; ++i) floor.fade();  // 0.6^5: 78 packets are left
   floor.update();
   EXPECT_EQ(floor.ratio(), 0);

@@ -280,6 +280,22 @@ TEST(Pacer, MakesUpForAStallButNotAtOnceAndNotForEver) {
   EXPECT_NEAR(static_cast<double>(at_once + sent), 10e6 * 0.020, 5000);  // 10 ms missed and 10 ms passed
 }
 
+TEST(Pacer, WaitingForSomethingElseEarnsNoCredit) {
+  Pacer pacer;
+  Instant now(1s);
+  pacer.on_sent(1000, 10e6, 20ms, now);
+  now += 100ms;  // the window was full
+  pacer.on_held_back(now);
+  std::uint64_t sent = 0;
+  for (const Instant end = now + 10ms; now < end; now += 100us) {
+    while (pacer.may_send(now)) {
+      pacer.on_sent(1000, 10e6, 20ms, now);
+      sent += 1000;
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(sent), 10e6 * 0.010, 5000);  // and a quantum
+}
+
 TEST(Pacer, WithoutARateNeverWaits) {
   Pacer pacer;
   for (int i = 0; i < 100; ++i) {
