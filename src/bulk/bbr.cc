@@ -1,6 +1,7 @@
 #include "bulk/bbr.hh"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bulk/limits.hh"
 
@@ -13,8 +14,8 @@ constexpr double kHeadroom = 0.15;
 constexpr double kWindowGain = 2, kUpWindowGain = 2.25, kProbeRttWindowGain = 0.5;
 constexpr double kLossThreshold = 0.02;
 constexpr double kFloorWeight = 1.5, kMaxLossThreshold = 0.12;  // E2
-constexpr std::uint64_t kFloorRoundPackets = 50;                // E1: smaller rounds tell little
-constexpr double kFloorRttFactor = 1.1;  // E1: a longer rtt means that there is a queue
+constexpr std::uint64_t kFloorRoundPackets = 50;  // E1: a smaller share may be one of many in a short queue
+constexpr double kFloorRttFactor = 1.1;           // E1: a longer rtt means that there is a queue
 constexpr Duration kFloorRttSlack = 1ms;
 constexpr double kReleaseShare = 0.6, kReleaseFloor = 0.004;  // E4
 constexpr Duration kQuantumTime = 1ms;
@@ -93,6 +94,7 @@ void Bbr::on_ack_batch(const AckBatch& batch) {
   if (app_limited_until_ != 0 && batch.delivered > app_limited_until_) app_limited_until_ = 0;
   if (silent_) {
     silent_ = false;
+    absurd_rounds_ = -1;  // all that was in flight may be lost: that was the silence
     restore_window();
   }
   if (batch.rtt_sample && !model_.rtt.has_sample())  // the first pace was a guess
@@ -131,25 +133,32 @@ void Bbr::count_floor(const AckBatch& batch) {
   if (!extensions_.loss_floor) return;
   floor_.on_acked(batch.acked_by_phase);
   floor_.on_spurious(batch.spurious_by_phase);
+  const bool calm = state_ == BbrState::Cruise || state_ == BbrState::Down || state_ == BbrState::Drain;
   if (model_.round_start()) {
-    const bool calm = state_ == BbrState::Cruise || state_ == BbrState::Down || state_ == BbrState::Drain;
     const Duration limit = model_.rtt.has_sample()
                                ? from_seconds(kFloorRttFactor * to_seconds(model_.rtt.min())) + kFloorRttSlack
                                : Duration::zero();
-    if (full_once_ && calm && round_packets_ > kFloorRoundPackets && round_rtt_ < limit) {
-      floor_.update();
-      ++counters_.floor_updates;
-      if (extensions_.release_bound && long_inflight_ != kNoBound && floor_.ratio() > kReleaseFloor &&
-          floor_.ratio() >= kReleaseShare * long_loss_ratio_) {
-        long_inflight_ = kNoBound;
-        ++counters_.bounds_released;
-      }
-    }
+    if (full_once_ && calm && round_packets_ > kFloorRoundPackets && round_rtt_ < limit) read_floor();
     round_packets_ = 0;
     round_rtt_ = Duration::max();
   }
   round_packets_ += batch.acked_packets;
   if (batch.rtt_sample) round_rtt_ = std::min(round_rtt_, *batch.rtt_sample);
+}
+
+void Bbr::read_floor() {
+  floor_.update();
+  ++counters_.floor_updates;
+  if (extensions_.release_bound && long_inflight_ != kNoBound && floor_.ratio() > kReleaseFloor &&
+      floor_.ratio() >= kReleaseShare * long_loss_ratio_) {  // E4
+    long_inflight_ = kNoBound;
+    ++counters_.bounds_released;
+  }
+}
+
+/// By how much chance moves the share that a path with this floor loses of so many bytes.
+double Bbr::floor_deviation(double bytes) const {
+  return bytes > 0 ? std::sqrt(floor_.ratio() * segment_ / bytes) : 0;
 }
 
 double Bbr::loss_threshold() const {
@@ -158,8 +167,8 @@ double Bbr::loss_threshold() const {
 }
 
 bool Bbr::inflight_too_high() const {
-  const RateSample& sample = model_.sample();
-  return static_cast<double>(sample.lost) > static_cast<double>(sample.in_flight) * loss_threshold();
+  const auto in_flight = static_cast<double>(model_.sample().in_flight);
+  return static_cast<double>(model_.sample().lost) > in_flight * loss_threshold();
 }
 
 void Bbr::on_packet_lost(const LostPacket& packet) {

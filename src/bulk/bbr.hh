@@ -32,6 +32,7 @@ struct BbrCounters {
   std::uint64_t tolerated = 0;         // ... did not, because the floor explains it
   std::uint64_t floor_updates = 0;     // readings of the loss floor
   std::uint64_t bounds_released = 0;   // because the floor explains them
+  std::uint64_t collapses = 0;         // the path's bandwidth has fallen and was believed at once
   std::uint64_t undone = 0;            // loss episodes that were false
   std::uint64_t startups_patient = 0;  // rounds in which loss alone would have ended the start
 };
@@ -96,12 +97,15 @@ private:
   void restore_window() { window_ = std::max(window_, prior_window_); }
   void begin_loss_episode(const LostPacket& packet);
   void count_floor(const AckBatch& batch);
+  void read_floor();
   double loss_threshold() const;
+  double floor_deviation(double bytes) const;
   bool inflight_too_high() const;
 
   // bbr_states.cc: what follows from the model.
   void enter(BbrState state);
   void adapt_short_term();
+  void check_collapse();
   void check_startup_done();
   void check_startup_loss();
   void check_drain_done();
@@ -158,6 +162,7 @@ private:
   std::optional<Instant> probe_rtt_done_at_;
   bool probe_rtt_round_done_ = false;
 
+  int absurd_rounds_ = 0;                     // in a row, with more loss than any path has by itself
   bool recovering_ = false, silent_ = false;  // silent_: a probe timeout has passed without an ack since
   std::uint64_t recovery_round_ = 0;
   unsigned loss_events_ = 0;  // runs of lost packets in this loss round

@@ -13,8 +13,11 @@ struct BbrConfig {
   bool patient_startup = true;   // E6: loss alone does not end the start while the rate still grows
   bool shallow_headroom = true;  // E7: headroom never costs the path's own bandwidth-delay product
   bool pacing_credit = true;     // E8: time a busy machine missed may be made up (bulk/pacer.hh)
+  bool believe_collapse = true;  // E9: two rounds of absurd loss end the belief in the old bandwidth
 
-  static constexpr BbrConfig draft() { return {false, false, false, false, false, false, false, false}; }
+  static constexpr BbrConfig draft() {
+    return {false, false, false, false, false, false, false, false, false};
+  }
 };
 
 }  // namespace dh::bulk

@@ -92,6 +92,12 @@ void BbrModel::cut(double window, double bandwidth_factor) {
   short_inflight_ = std::max(latest_inflight_, kBeta * short_inflight_);
 }
 
+void BbrModel::believe_latest() {
+  if (latest_bandwidth_ <= 0) return;
+  max_bandwidth_ = {};
+  max_bandwidth_.update(latest_bandwidth_, cycle_);
+}
+
 void BbrModel::raise_short_term(double bandwidth, double inflight) {
   short_bandwidth_ = std::max(short_bandwidth_, bandwidth);
   short_inflight_ = std::max(short_inflight_, inflight);

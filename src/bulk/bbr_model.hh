@@ -82,11 +82,15 @@ public:
   bool on_loss(double bytes);
   bool loss_round_start() const { return loss_round_start_; }
   bool loss_in_round() const { return loss_in_round_; }
+  double round_lost() const { return round_lost_; }  // bytes
+  double round_bytes() const { return round_acked_ + round_lost_; }
   double round_loss_ratio() const;  // of the loss round that has just ended
   void end_loss_round();
   void forget_signals();
   void forget_round_loss() { loss_in_round_ = false; }
   void cut(double window, double bandwidth_factor);
+  /// Forgets every bandwidth but the best of this loss round.
+  void believe_latest();
   void forget_short_term() { short_bandwidth_ = short_inflight_ = kNoBound; }
   void raise_short_term(double bandwidth, double inflight);
 

@@ -14,8 +14,10 @@ constexpr Duration kProbeRttTime = 200ms;
 constexpr unsigned kStartupLossEvents = 6;
 constexpr double kStartupLoss = 0.02, kStartupHeavyLoss = 0.25;  // the second ends it at once (E6)
 constexpr int kStartupFlatRounds = 2;                            // E6: without growth, before loss may end it
-constexpr double kToleratedFactor = 1.5, kToleratedLoss = 0.005;  // E3
-constexpr double kMaxExplainedLoss = 0.03;                        // E4: more than that need not be explained
+constexpr double kToleratedFactor = 1.5, kToleratedLoss = 0.005, kToleratedDeviations = 2;  // E3
+constexpr double kMaxExplainedLoss = 0.03;                 // E4: more than that need not be explained
+constexpr double kAbsurdLoss = 0.12, kAbsurdPackets = 10;  // E9
+constexpr int kAbsurdRounds = 2;
 constexpr double kDownGain = 0.9;
 
 }  // namespace
@@ -35,7 +37,8 @@ void Bbr::adapt_short_term() {
     restore_window();
   }
   if (model_.loss_in_round() && !probing()) {
-    const double explained = kToleratedFactor * floor_.ratio() + kToleratedLoss;
+    const double explained = kToleratedFactor * floor_.ratio() + kToleratedLoss +
+                             kToleratedDeviations * floor_deviation(model_.round_bytes());
     if (extensions_.loss_floor && extensions_.floor_tolerance && model_.round_loss_ratio() <= explained) {
       ++counters_.tolerated;
     } else {
@@ -45,8 +48,22 @@ void Bbr::adapt_short_term() {
       ++counters_.cuts;
     }
   }
+  check_collapse();
   floor_.end_round(model_.round_loss_ratio());
   model_.end_loss_round();
+}
+
+/// E9: the bandwidth is remembered over two probes, some five seconds. If it falls to a tenth meanwhile, that
+/// memory floods the path again after every cut. Rounds of such loss are no probe's and no floor's doing.
+void Bbr::check_collapse() {
+  if (!extensions_.believe_collapse) return;
+  const bool absurd =
+      model_.round_loss_ratio() > kAbsurdLoss && model_.round_lost() >= kAbsurdPackets * segment_;
+  absurd_rounds_ = absurd && !probing() ? absurd_rounds_ + 1 : std::min(absurd_rounds_, 0);
+  if (absurd_rounds_ < kAbsurdRounds) return;
+  absurd_rounds_ = 0;
+  model_.believe_latest();
+  ++counters_.collapses;
 }
 
 void Bbr::check_startup_loss() {

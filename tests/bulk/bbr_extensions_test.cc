@@ -109,11 +109,42 @@ TEST(BbrExtensions, ARoundThatLosesNoMoreThanTheFloorExplainsCutsNothing) {
   EXPECT_GT(fed.bbr.counters().tolerated, 0u);
   const auto cuts = fed.bbr.counters().cuts;
   fed.lose(4);
-  fed.ack({.bytes = 96'000});
+  fed.ack({.bytes = 96'000, .by_phase = counts(0, 96, 0)});
   EXPECT_EQ(fed.bbr.counters().cuts, cuts);
-  fed.lose(10);
-  fed.ack({.bytes = 90'000});
+  fed.lose(9);  // 6.5 % and twice what chance does to a hundred packets: 10.5 %
+  fed.ack({.bytes = 91'000, .by_phase = counts(0, 200, 0)});
+  EXPECT_EQ(fed.bbr.counters().cuts, cuts);
+  fed.lose(14);
+  fed.ack({.bytes = 86'000});
   EXPECT_EQ(fed.bbr.counters().cuts, cuts + 1);
+}
+
+TEST(BbrExtensions, TwoRoundsOfAbsurdLossEndTheBeliefInTheOldBandwidth) {
+  const auto bandwidth_after = [](BbrConfig extensions, int rounds) {
+    Fed fed(extensions);
+    fed.reach(BbrState::Cruise);
+    fed.ack({.bytes = 20'000, .rate = 100e3, .in_flight = 60'000});
+    for (int i = 0; i < rounds; ++i) {
+      fed.lose(10);
+      fed.ack({.bytes = 20'000, .rate = 100e3, .in_flight = 60'000});
+    }
+    return fed.bbr.model().max_bandwidth();
+  };
+  EXPECT_NEAR(bandwidth_after({}, 1), 1e6, 1);
+  EXPECT_NEAR(bandwidth_after({}, 2), 100e3, 1);
+  EXPECT_NEAR(bandwidth_after(BbrConfig::draft(), 4), 1e6, 1);
+}
+
+TEST(BbrExtensions, WhatASilenceHasCostIsNoCollapse) {
+  Fed fed;
+  fed.reach(BbrState::Cruise);
+  fed.bbr.on_pto(fed.now);
+  for (int i = 0; i < 2; ++i) {
+    fed.ack({.bytes = 20'000, .rate = 100e3, .in_flight = 60'000});
+    fed.lose(50);
+  }
+  fed.ack({.bytes = 20'000, .rate = 100e3, .in_flight = 60'000});
+  EXPECT_NEAR(fed.bbr.model().max_bandwidth(), 1e6, 1);
 }
 
 TEST(BbrExtensions, TheRateIsRaisedByWhatThePathLoses) {
