@@ -27,6 +27,7 @@ TEST(Stream, SurvivesLossReorderingDuplicationCorruptionAndForgery) {
     StreamConfig config = config_of(seed);
     config.receive_window = 64 * 1024 + dice.below(1 << 20);
     config.send_buffer = static_cast<std::size_t>(64 * 1024 + dice.below(1 << 20));
+    config.controller = dice.chance(0.5) ? Controller::Bbr : Controller::Cubic;
     config.key_update_packets = dice.chance(0.5) ? 20 + dice.below(100) : 0;
     PathProperties properties;
     properties.is_relay = dice.chance(0.3);
@@ -47,6 +48,27 @@ TEST(Stream, SurvivesLossReorderingDuplicationCorruptionAndForgery) {
                                   << " at " << to_seconds(world.now - Instant(1s)) << " s";
     ASSERT_LE(world.most_buffered, config.receive_window);
   }
+}
+
+TEST(Stream, UsesTheChosenControllerOnDirectPathsOnly) {
+  StreamConfig config = config_of(3);
+  config.controller = Controller::Bbr;
+  World world(3, config, 3'000'000);
+  world.add_path(0, {.datagram_bytes = 16'384, .is_relay = true}, {.bytes_per_second = 1e6});
+  world.add_path(1, {}, {.bytes_per_second = 1e6});
+  EXPECT_STREQ(world.sender.controller_report(0)->name, "cubic");
+  EXPECT_STREQ(world.sender.controller_report(1)->name, "bbr");
+  EXPECT_FALSE(world.sender.controller_report(2));
+  world.sender.prefer_path(1, world.now);
+  world.run_for(1s);
+  EXPECT_NEAR(world.sender.controller_report(1)->bandwidth, 1e6, 0.05e6);
+  EXPECT_GE(world.sender.controller_report(1)->min_rtt, 20ms);
+  world.sender.set_path_usable(1, false, 20ms, world.now);
+  world.sender.set_path_usable(1, true, 20ms, world.now);
+  EXPECT_EQ(world.sender.controller_report(1)->bandwidth, 0);  // another route: nothing learnt holds
+  EXPECT_STREQ(world.sender.controller_report(1)->name, "bbr");
+  world.run();
+  EXPECT_TRUE(world.complete());
 }
 
 }  // namespace
