@@ -1,5 +1,6 @@
 // How the congestion controllers do over many kinds of paths: real senders and receivers, virtual time.
-//   bench_cc_grid [ROWS] [--draft] [--seeds N]      rows by letter, as in docs/congestion.md; all without any
+//   bench_cc_grid [ROWS] [--draft] [--bbr-only] [--seeds N]      rows by letter, as in docs/congestion.md;
+//   all without any
 // One line per path: share of what could be had, p95 of the queue in round trips, seconds to 90 %, share
 // sent again, and what BBR took for the path's own loss.
 
@@ -7,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+
+#include <fmt/format.h>
 
 #include "tests/bulk/bottleneck.hh"
 
@@ -89,11 +92,6 @@ Result run(const Cell& cell, Controller controller, const BbrConfig& bbr, std::u
   return result;
 }
 
-std::string label(const char* format, double a, double b = 0, double c = 0) {
-  char text[96];
-  std::snprintf(text, sizeof text, format, a, b, c);
-  return text;
-}
 BottleneckProperties path(double mbits, double rtt_ms, double loss = 0, double buffer = 1) {
   BottleneckProperties link;
   link.bytes_per_second = mbit(mbits);
@@ -108,8 +106,8 @@ void clean_and_lossy(std::vector<Cell>& cells) {
     for (const double rtt : {1.0, 10.0, 50.0, 150.0, 300.0}) {
       if (rate * rtt * 125 < 4 * 1400) continue;
       const double seconds = rate >= 1000 ? 8 : 30;
-      cells.push_back(
-          {'A', label("%g Mbit/s %g ms", rate, rtt), path(rate, rtt), seconds, rate >= 1000 ? 4 : 5.0});
+      cells.push_back({'A', fmt::format("{:g} Mbit/s {:g} ms", rate, rtt), path(rate, rtt), seconds,
+                       rate >= 1000 ? 4 : 5.0});
     }
   cells.push_back({'A', "10 Gbit/s 10 ms", path(10'000, 10), 1.2, 0.6});
   for (const double rate : {10.0, 100.0, 1000.0})
@@ -117,23 +115,24 @@ void clean_and_lossy(std::vector<Cell>& cells) {
       for (const double loss : {0.001, 0.01, 0.02, 0.03, 0.05}) {
         if (rate * rtt * 125 < 100 * 1400 || rate * rtt > 20'000) continue;
         const double seconds = rate >= 1000 ? 8 : 30;
-        cells.push_back({'B', label("%g Mbit/s %g ms %g%%", rate, rtt, loss * 100), path(rate, rtt, loss),
-                         seconds, rate >= 1000 ? 2 : 5.0});
+        cells.push_back({'B', fmt::format("{:g} Mbit/s {:g} ms {:g}%", rate, rtt, loss * 100),
+                         path(rate, rtt, loss), seconds, rate >= 1000 ? 2 : 5.0});
       }
   for (const double rate : {5.0, 20.0})
     for (const double loss : {0.01, 0.03})
-      cells.push_back({'B', label("%g Mbit/s 40 ms %g%%", rate, loss * 100), path(rate, 40, loss), 40, 5});
+      cells.push_back(
+          {'B', fmt::format("{:g} Mbit/s 40 ms {:g}%", rate, loss * 100), path(rate, 40, loss), 40, 5});
   for (const double loss : {0.002, 0.01, 0.03, 0.05}) {
-    Cell cell{'C', label("bursts of 4, %g%%", loss * 100), path(300, 20, loss), 15, 5};
+    Cell cell{'C', fmt::format("bursts of 4, {:g}%", loss * 100), path(300, 20, loss), 15, 5};
     cell.link.burst_packets = 4;
     cells.push_back(cell);
   }
   for (const double rtt : {20.0, 100.0})
     for (const double buffer : {0.02, 0.1, 0.5, 1.0, 4.0, 16.0})
       cells.push_back(
-          {'D', label("100 Mbit/s %g ms, %g BDP", rtt, buffer), path(100, rtt, 0, buffer), 40, 10});
+          {'D', fmt::format("100 Mbit/s {:g} ms, {:g} BDP", rtt, buffer), path(100, rtt, 0, buffer), 40, 10});
   for (const double depth : {0.005, 0.03, 0.2}) {
-    Cell cell{'E', label("policer, %g ms deep", depth * 1e3), path(100, 50), 40, 10};
+    Cell cell{'E', fmt::format("policer, {:g} ms deep", depth * 1e3), path(100, 50), 40, 10};
     cell.link.policer_seconds = depth;
     cells.push_back(cell);
   }
@@ -141,7 +140,7 @@ void clean_and_lossy(std::vector<Cell>& cells) {
 
 void shared(std::vector<Cell>& cells) {
   for (const double buffer : {0.5, 1.0, 4.0, 16.0}) {
-    Cell cell{'F', label("beside 1 CUBIC, %g BDP", buffer), path(100, 40, 0, buffer), 80, 20};
+    Cell cell{'F', fmt::format("beside 1 CUBIC, {:g} BDP", buffer), path(100, 40, 0, buffer), 80, 20};
     cell.others = {FlowProperties{}};
     cell.against_cubic = true;
     cells.push_back(cell);
@@ -179,7 +178,8 @@ void changing(std::vector<Cell>& cells) {
   longer.link.rtt_changes_at = 10s;
   cells.push_back(longer);
   for (const int seconds : {2, 5}) {
-    Cell dead{'I', label("dead for %g s", seconds), path(100, 40), 10.0 + seconds + 6, 10.0 + seconds + 1};
+    Cell dead{'I', fmt::format("dead for {} s", seconds), path(100, 40), 10.0 + seconds + 6,
+              10.0 + seconds + 1};
     dead.link.outages = {{10s, 10s + std::chrono::seconds(seconds)}};
     cells.push_back(dead);
   }
@@ -187,7 +187,7 @@ void changing(std::vector<Cell>& cells) {
   mute.link.outages = {{.from = 10s, .until = 12s, .data = false}};
   cells.push_back(mute);
   for (const int off : {3, 5, 8}) {
-    Cell cell{'J', label("host off for %g of 10 ms", off), path(300, 20), 12, 3};
+    Cell cell{'J', fmt::format("host off for {} of 10 ms", off), path(300, 20), 12, 3};
     cell.link.off_cpu = std::chrono::milliseconds(off);
     cells.push_back(cell);
   }
@@ -228,7 +228,8 @@ void transfers(std::vector<Cell>& cells) {
   for (const double rtt : {20.0, 100.0, 300.0})
     for (const double loss : {0.0, 0.01, 0.05})
       for (const double bytes : {1e3, 100e3, 10e6})
-        add('Q', label("%g kB, %g ms, %g%%", bytes / 1e3, rtt, loss * 100), path(100, rtt, loss), bytes, 60);
+        add('Q', fmt::format("{:g} kB, {:g} ms, {:g}%", bytes / 1e3, rtt, loss * 100), path(100, rtt, loss),
+            bytes, 60);
   auto satellite = path(250, 600);
   satellite.ack_bytes_per_second = mbit(3);
   add('R', "satellite (limit 5.5 s)", satellite, 100e6, 60);
@@ -299,8 +300,12 @@ int main(int argc, char** argv) {
   changing(cells);
   crooked(cells);
   transfers(cells);
-  std::printf("%-34s %-28s %-36s%s\n", "", "CUBIC", "BBR", draft ? "BBR of the draft" : "");
-  std::printf("%-34s %s %s\n", "", "share queue   t90  again    ", "share queue   t90  again  floor");
+  const char* columns = "share queue   t90  again  floor";
+  std::printf("%-34s", "");
+  if (cubic) std::printf(" %-27s", "CUBIC");
+  std::printf(" %-34s %s\n%-34s", "BBR", draft ? "BBR of the draft" : "", "");
+  if (cubic) std::printf(" %-27.25s", columns);
+  std::printf(" %-34s %s\n", columns, draft ? columns : "");
   for (const Cell& cell : cells) {
     if (!rows.empty() && rows.find(cell.row) == std::string::npos) continue;
     std::printf("%c %-32s", cell.row, cell.name.c_str());
