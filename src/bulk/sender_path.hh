@@ -143,7 +143,7 @@ private:
   bool window_limited_ = false;  // since the stream last had nothing to send
   bool window_full_ = false;     // since the last batch of acks
   bool held_back_ = false;       // the last packet could not leave, for lack of window or of data
-  bool proven_ = false;  // something sent since restart() was acknowledged
+  bool proven_ = false;          // something sent since restart() was acknowledged
   unsigned pto_count_ = 0;
   bool probe_pending_ = false;
   Tail tail_;

@@ -91,7 +91,10 @@ const std::array kEvents = {
     Event{"the relay is a black hole", kUnnoticed,
           [](const Act& act) { act.pair.relay.set_black_hole(true); }, 20s,
           [](const Act& act) { act.pair.relay.set_black_hole(false); }},
-    Event{"5 % loss", Limits{.pause = 0.2}, [](const Act& act) { act.wire().loss = 0.05; }, 10s},
+    // The relay delivers more, so the stream goes there; after two minutes the direct path has another
+    // chance.
+    Event{"5 % loss", Limits{.pause = 0.2, .back = 130, .most_losses = 2},
+          [](const Act& act) { act.wire().loss = 0.05; }, 10s, [](const Act& act) { act.wire().loss = 0; }},
     Event{"UDP is gone for 50 ms twice a second", Limits{.pause = 0.2},
           [](const Act& act) { act.repeatedly(20, 500ms, 50ms); }, 10s},
     Event{"UDP is gone for 400 ms every second", Limits{.pause = 0.4, .back = 17, .most_losses = 8},
