@@ -403,7 +403,8 @@ bool Sender::Impl::waits_for_peer() const {
 void Sender::Impl::when_idle(Instant now) {
   preferred->on_app_limited(now);
   const bool all_sent = stream.fin != FinState::Unwritten && !stream.buffer.has_new();
-  preferred->arm_tail(all_sent);
+  // A closed window is no end: what was sent before it will be acknowledged in its time.
+  if (!stream.buffer.has_new()) preferred->arm_tail(all_sent);
   if (waits_for_peer() && preferred->bytes_in_flight() == 0 && !idle_probe_at) {
     const Duration pause = preferred->channel.rtt.pto_after(idle_probes);
     idle_probe_at = now + (stream.fin == FinState::Acked ? std::max<Duration>(pause, kIdleProbe) : pause);

@@ -205,6 +205,17 @@ TEST(BackPressure, ASlowReaderHoldsTheSenderBackWithinTheWindow) {
   EXPECT_GT(to_seconds(world.now - Instant(1s)), 4.5);
 }
 
+TEST(BackPressure, AReaderSlowerThanThePathCausesNoRepeats) {
+  StreamConfig config = config_of(8);
+  config.receive_window = 500'000;
+  World world(8, config, 10'000'000);
+  world.read_bytes_per_second = 2e6;
+  world.add_path(0, kDirect, {.delay = 20ms, .bytes_per_second = 12e6, .queue_packets = 400});
+  world.run();
+  EXPECT_TRUE(world.complete());
+  EXPECT_LE(world.sender.counters().resent_bytes, 100'000u);
+}
+
 TEST(BackPressure, AClosedWindowIsProbedAndReopensThoughTheUpdateIsLost) {
   StreamConfig config = config_of(9);
   config.receive_window = 50'000;
