@@ -101,11 +101,11 @@ void DirectPaths::close(const path::CloseSockets& unwanted) {
 void DirectPaths::map_port(bool v6, std::uint16_t port) {
   if (session_.paths()->loopback_peer()) return;  // who meets on this machine needs no router
   const auto family = v6 ? PortMapClient::Family::V6 : PortMapClient::Family::V4;
-  mappings_.push_back(std::make_unique<PortMapClient>(
-      executor_, family, port, [this, v6](const std::optional<Endpoint>& external) {
-        session_.paths()->on_port_mapping(v6, external);
-        on_input_();
-      }));
+  mappings_.push_back(std::make_unique<PortMapClient>(executor_, family, port,
+                                                      [this, v6](const std::optional<Endpoint>& external) {
+                                                        session_.paths()->on_port_mapping(v6, external);
+                                                        on_input_();
+                                                      }));
   mappings_.back()->start();
 }
 

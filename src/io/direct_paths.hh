@@ -11,8 +11,8 @@
 
 namespace dh::io {
 
-/// The IO of one session's direct paths: UDP sockets, STUN server names, port mappings, network changes. Feeds the session's
-/// path finder; the caller runs the session's outputs. A resource on one executor.
+/// The IO of one session's direct paths: UDP sockets, STUN server names, port mappings, network changes.
+/// Feeds the session's path finder; the caller runs the session's outputs. A resource on one executor.
 class DirectPaths {
 public:
   /// `on_input`: something was fed into the session; it wants to be drained.
