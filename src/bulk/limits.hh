@@ -69,6 +69,9 @@ inline constexpr Duration kIdleProbe = 1s;       // sender waiting for a window 
 inline constexpr Duration kMinHandover = 200ms;  // data on a path no longer preferred may still arrive
 inline constexpr int kHandoverRtts = 2;
 
+// So much unsent is a backlog, less may be a writer's last write.
+inline constexpr std::uint64_t kBacklogBytes = 64 * 1024;
+
 // Memory.
 inline constexpr std::size_t kMaxGaps = 16 * 1024;  // holes in what has arrived: 256 KiB of bookkeeping
 inline constexpr std::uint64_t kMaxReceiveWindow = std::uint64_t{1} << 30;  // bytes

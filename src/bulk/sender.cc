@@ -456,7 +456,7 @@ std::uint64_t Sender::bytes_in_flight() const {
 
 bool Sender::has_backlog() const {
   const SendBuffer& buffer = impl_->stream.buffer;
-  return buffer.has_lost() || buffer.next_offset() < std::min(buffer.end(), impl_->peer_limit);
+  return buffer.next_offset() + kBacklogBytes <= std::min(buffer.end(), impl_->peer_limit);
 }
 
 Sender::PathFigures Sender::figures(PathId id) const {

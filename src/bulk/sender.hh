@@ -47,8 +47,8 @@ public:
   /// What the path's congestion controller believes. Empty: no such path.
   std::optional<ControllerReport> controller_report(PathId path) const;
   std::uint64_t bytes_in_flight() const;
-  /// There is more that may go now than the paths have taken: they are what holds the stream up, not the
-  /// writer and not the reader.
+  /// Much more may go now than the paths have taken (kBacklogBytes): they are what holds the stream up, not
+  /// the writer and not the reader.
   bool has_backlog() const;
   struct PathFigures {
     std::uint64_t delivered_bytes = 0;  // acknowledged, headers included

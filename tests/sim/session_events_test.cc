@@ -176,6 +176,23 @@ TEST(PromotionDuringATransfer, IsNotNoticedByTheReader) {
   }
 }
 
+TEST(LossyDirectPath, GivesWayToARelayThatDeliversMore) {
+  for (std::uint64_t seed = 1; seed <= seed_count(2); ++seed) {
+    NatSessionOptions options = streaming(seed);
+    options.write_bytes_per_second = 0;
+    options.bytes = 20 << 20;
+    NatSession pair(options);
+    ASSERT_TRUE(pair.run_until([&] { return pair.is_direct(); }, 10s));
+    const Act act{pair, site_of(pair, seed).box};
+    act.wire().loss = 0.1;
+    ASSERT_TRUE(pair.run_until([&] { return !pair.sender().path_log().direct; }, 10s)) << seed;
+    const std::uint64_t before = pair.receiver().received();
+    pair.run_for(5s);
+    EXPECT_GE(pair.receiver().received() - before, 4'000'000u) << "the relay has 1.25 MB/s";
+    EXPECT_EQ(pair.finish(), "") << seed;
+  }
+}
+
 // IPv4 through the boxes, and IPv6 over wires of their own.
 TEST(TwoEqualPaths, WhoseDelayGoesUpAndDownAreNotSwitchedBetween) {
   for (std::uint64_t seed = 1; seed <= seed_count(1); ++seed) {
