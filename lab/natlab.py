@@ -95,8 +95,6 @@ def rules(kind, public, inside):
     }[kind]()
 
 
-NAT_KINDS = ("1:1", "1:1+fw", "full-cone", "addr-restr", "port-restr", "adm", "sym-seq", "sym-rand", "blocked")
-
 
 def run(command, check=True, stdin=None):
     result = subprocess.run(command, shell=True, capture_output=True, text=True, input=stdin)
@@ -262,8 +260,20 @@ class Lab:
         self.on(GATEWAYS[side][0], "nft -f -", stdin="table inet blk {\n chain f { type filter hook forward priority -10; "
                 "policy accept; iifname \"wan0\" meta l4proto udp drop\n }\n}\n")
 
-    def heal_udp(self, side):
+    def cut_all(self, side):
+        self.on(GATEWAYS[side][0], "nft -f -", stdin="table inet blk {\n chain f { type filter hook forward priority -10; "
+                "policy drop;\n }\n}\n")
+
+    def cut_tcp(self, side):
+        self.on(GATEWAYS[side][0], "nft -f -", stdin="table inet blk {\n chain f { type filter hook forward priority -10; "
+                "policy accept; meta l4proto tcp drop\n }\n}\n")
+
+    def heal(self, side):
         self.on(GATEWAYS[side][0], "nft delete table inet blk")
+
+    def forget_soon(self, side):
+        """NAT mappings of UDP live 3 s until there is an answer, 6 s then."""
+        self.on(GATEWAYS[side][0], "sysctl -qw net.netfilter.nf_conntrack_udp_timeout=3 net.netfilter.nf_conntrack_udp_timeout_stream=6")
 
     def forget_flows(self, side):
         self.on(GATEWAYS[side][0], "conntrack -F", check=False)

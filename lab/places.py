@@ -146,6 +146,20 @@ def port_mapping_comes_late(p):
     p.actions, p.seconds = [(5, home.start)], 45.0
 
 
+def port_mapping_with_a_short_lease(p):
+    """Renewed in time, the transfer outlives it three times."""
+    p.nats(*HARD)
+    p.router("a", lease=6)
+    p.seconds, p.route, p.most_moves = 20.0, r"5\.5\.5\.21", 1
+
+
+def router_maps_and_lets_nothing_in(p):
+    p.nats(*HARD)
+    p.router("a")
+    p.lab.on("gwa", "nft 'insert rule inet fw forward iifname wan0 ct state new drop'")
+    p.ending = "relay"
+
+
 def router_names_a_wrong_address(p):
     """The outer address it tells belongs to somebody else: no path, no harm."""
     p.nats(*HARD)
@@ -209,6 +223,12 @@ def second_uplink(p):
     lab.on("gwc", "nft -f -", stdin=natlab.rules("port-restr", "5.5.5.23", "192.168.13.2"))
     lab.plug("gwc", "b1", "192.168.13", 2, device="eth1", metric=100)
     p.actions, p.seconds = [(2, lambda: lab.on("b1", "ip link set eth0 down"))], 6.0
+
+
+def default_route_changes(p):
+    """Both cables stay in; what leaves takes the other one, with another address."""
+    second_uplink(p)
+    p.actions = [(2, lambda: p.lab.on("b1", "ip route replace default via 192.168.13.1 dev eth1 metric 0"))]
 
 
 def delayed(p):
@@ -280,8 +300,8 @@ WIRED = {"delayed": ("srv", "gwa", "gwb"), "lossy": ("srv", "gwa", "gwb"), "mtu_
          "lossy_direct_and_clean_relay": ("gwa",)}
 PLACES = (same_lan, same_lan_isolated, same_lan_isolated_with_hairpin, home_behind_a_carrier, same_carrier_without_hairpin,
           same_carrier_with_hairpin, port_mapping_by_pcp, port_mapping_by_nat_pmp, port_mapping_by_upnp,
-          silent_router, router_reboots, port_mapping_comes_late, router_names_a_wrong_address, ipv6_on_one_side,
-          ipv6_through_two_firewalls, ipv6_black_hole, second_uplink, delayed, lossy,
+          silent_router, router_reboots, port_mapping_with_a_short_lease, router_maps_and_lets_nothing_in, port_mapping_comes_late, router_names_a_wrong_address, ipv6_on_one_side,
+          ipv6_through_two_firewalls, ipv6_black_hole, second_uplink, default_route_changes, delayed, lossy,
           lossy_direct_and_clean_relay, mtu_hole, many_addresses)
 WITH_ROUTER = {place.__name__ for place in PLACES if "port_mapping" in place.__name__ or "router" in place.__name__}
 

@@ -43,7 +43,7 @@ def find_daemon():
 class Router:
     """Port mapping at one side's gateway, on top of the NAT that set_nat() made."""
 
-    def __init__(self, lab, side, gateway, public, lan, only=None, outside=None):
+    def __init__(self, lab, side, gateway, public, lan, only=None, outside=None, lease=7200):
         self.lab, self.gateway, self.public = lab, gateway, public
         self.home = os.path.join(lab.dir, f"router-{side}")
         os.makedirs(self.home, exist_ok=True)
@@ -54,7 +54,7 @@ class Router:
         self.config = os.path.join(self.home, "conf")
         with open(self.config, "w", encoding="ascii") as file:
             file.write(f"ext_ifname=wan0\nlistening_ip=lan0\nhttp_port=5000\nenable_natpmp=yes\nenable_upnp=yes\nipv6_disable=yes\n"
-                       f"secure_mode=yes\nmin_lifetime=5\nmax_lifetime=7200\nlease_file={self.home}/leases\n"
+                       f"secure_mode=yes\nmin_lifetime=5\nmax_lifetime={lease}\nlease_file={self.home}/leases\n"
                        f"{f'ext_ip={outside}' if outside else ''}\n"
                        f"uuid=6c2ea3a8-0000-4000-8000-0242ac1100{'0a' if side == 'a' else '0b'}\n"
                        f"allow 1024-65535 {lan}.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n")

@@ -9,9 +9,9 @@ PATIENCE = 60  # seconds beyond the feeding: then the session hangs, and is kill
 
 
 class Transfer:
-    """Feeds `seconds` of `rate` bytes/s from `sender` to `listener`; `actions` are (when, callable)."""
+    """Feeds `seconds` of `rate` bytes/s from `sender` to `listener`; `actions` are (when, callable); nothing in `idle`."""
 
-    def __init__(self, lab, seconds, rate, actions=(), listener="a1", sender="b1"):
+    def __init__(self, lab, seconds, rate, actions=(), listener="a1", sender="b1", idle=(0, 0)):
         self.gaps = [(0.0, 0.0)]
         self.received = hashlib.sha256()
         self.bytes = 0
@@ -26,7 +26,7 @@ class Transfer:
         actor.start()
         watchdog = threading.Timer(seconds + PATIENCE, self._kill)
         watchdog.start()
-        sent = self._feed(seconds, rate)
+        sent = self._feed(seconds, rate, idle)
         self.status = self.sender.child.wait(), sink.child.wait()
         watchdog.cancel()
         reader.join()
@@ -34,10 +34,13 @@ class Transfer:
         self.sender.reader.join()
         self.whole = self.status == (0, 0) and sent.digest() == self.received.digest()
 
-    def _feed(self, seconds, rate):
+    def _feed(self, seconds, rate, idle):
         sent = hashlib.sha256()
         try:
             while time.monotonic() - self.started < seconds:
+                if idle[0] <= time.monotonic() - self.started < idle[1]:
+                    time.sleep(0.01)
+                    continue
                 chunk = os.urandom(max(1, rate // 100))
                 sent.update(chunk)
                 self.sender.child.stdin.write(chunk)

@@ -9,6 +9,7 @@
 namespace dh::io {
 namespace {
 
+constexpr Duration kHearAll = 1200ms;
 constexpr Duration kLook = 20ms;  // between two looks at a client that says nothing when it gives up
 
 }  // namespace
@@ -22,7 +23,13 @@ asio::awaitable<std::optional<path::PortMappingReport>> check_port_mapping(std::
   PortMapClient client(executor, PortMapClient::Family::V4, internal_port, [](auto) {});
   client.start();
   if (!client.presence()) co_return std::nullopt;
-  while (!client.is_settled() && now() < until) {
+  // Which protocols the router speaks is worth knowing, too: UPnP answers within a second.
+  const Instant heard_all = std::min(until, now() + kHearAll);
+  const auto complete = [&] {
+    const path::PortMappingReport seen = client.report();
+    return client.is_settled() && ((seen.pcp && seen.nat_pmp && seen.upnp) || now() >= heard_all);
+  };
+  while (!complete() && now() < until) {
     timer->expires_after(kLook);
     co_await timer->async_wait(use_result);
   }

@@ -2,6 +2,7 @@
 """Port mapping against the real miniupnpd: a LAN host, its router and a WAN host in namespaces of their own, removed at
 exit. First argument: the built bench_port_map_tool. Needs root; downloads (never installs) the router's package once."""
 import atexit
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from router import find_daemon  # noqa: E402
 from support import Failure, Process, expect, run_tests
 
 TOOL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
+DERPHOLE = os.path.join(os.path.dirname(TOOL), "..", "derphole")
 PREFIX = f"dhpm{os.getpid()}"
 PORT = 41641
 
@@ -271,6 +273,17 @@ def test_pcp_opens_the_ipv6_firewall():
         tool.finish(5)
         expect(not lan.delivers(found[1], socket.AF_INET6), "the pinhole is still open")
         return found[1]
+
+
+def test_netcheck_names_all_three_protocols():
+    with Lan() as lan:
+        checked = subprocess.run(["ip", "netns", "exec", lan.host, DERPHOLE, "netcheck", "--json", "--derp-server", "https://5.5.5.10:9"],
+                                 capture_output=True, text=True, check=False, timeout=20)
+        found = json.loads(checked.stdout)["port_mapping"]
+        expect(found["pcp"] and found["nat_pmp"] and found["upnp"], checked.stdout)
+        expect(found["external"].startswith("5.5.5.21:"), checked.stdout)
+        expect("dnat" not in lan.mappings(), f"still mapped after the end:\n{lan.mappings()}")
+        return found["external"]
 
 
 if __name__ == "__main__":
