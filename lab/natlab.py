@@ -27,7 +27,7 @@ FIREWALL = """table inet fw {
     iif lo accept
     iifname "lan0" accept
     icmp type echo-request accept
-    meta l4proto ipv6-icmp accept
+    meta l4proto icmpv6 accept
   }
   chain forward { type filter hook forward priority filter; policy drop;
     UDP

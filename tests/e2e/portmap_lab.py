@@ -32,7 +32,7 @@ table inet filter {
     iif lo accept
     iifname "lan0" accept
     ct state established,related accept
-    meta l4proto ipv6-icmp accept
+    meta l4proto icmpv6 accept
   }
   chain forward { type filter hook forward priority filter; policy drop;
     ct state established,related accept
