@@ -49,6 +49,10 @@ inline constexpr std::uint64_t kRelayInitialPackets = 12;    // of the 32 a rela
 inline constexpr std::uint64_t kRelayWindowPackets = 24;     // cannot overflow the relay's queue
 inline constexpr std::uint64_t kRelayMaxWindowPackets = 30;  // while no loss is seen
 inline constexpr std::uint64_t kRelayCalmRounds = 8;         // loss-free rounds per extra packet
+inline constexpr std::uint64_t kRelayLeastPackets = 4;       // however long its queue
+inline constexpr Duration kRelayQueueDelay =
+    100ms;                                         // beyond the shortest round trip: somebody waits behind us
+inline constexpr Duration kRelayBasePeriod = 10s;  // that shortest one is of the last one or two of these
 inline constexpr std::uint64_t kMinWindowPackets = 2;
 inline constexpr std::uint64_t kMaxWindowBytes = std::uint64_t{512} << 20;  // 10 Gbit/s x 400 ms
 

@@ -164,7 +164,7 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
   if (batch.rate && batch.rate->reliable &&
       !(batch.rate->app_limited && batch.rate->bytes_per_second() < last_rate_))
     last_rate_ = batch.rate->bytes_per_second();
-  relay_window_.on_ack(largest, packets_.end());
+  relay_window_.on_ack(largest, packets_.end(), channel.rtt.latest(), now);
   controller_->on_ack_batch(batch);
   if (controller_->holds_back()) sampler_.on_app_limited(in_flight_);
   detect_losses(now);

@@ -237,12 +237,50 @@ TEST(HyStart, ReturnsWhenTheRiseWasAFluke) {
 }
 
 TEST(RelayWindow, CreepsUpWhileCalmAndFallsBackWithTheFirstLoss) {
-  RelayWindow window;
+  RelayWindow window{};
   std::uint64_t number = 0;
-  for (; number < 1000; ++number) window.on_ack(number, number + 1);
+  for (; number < 1000; ++number) window.on_ack(number, number + 1, 40ms, Instant(1s));
   EXPECT_EQ(window.packets(), kRelayMaxWindowPackets);
   window.on_loss();
   EXPECT_EQ(window.packets(), kRelayWindowPackets);
+}
+
+// A relay's link of so many bytes per second, 32 KiB datagrams and a round trip of `base` without a queue.
+struct SlowRelay {
+  double bytes_per_second;
+  Duration base;
+  RelayWindow window{};
+  Instant now{1s};
+  std::uint64_t number = 0;
+  Duration rtt() const {
+    return base + from_seconds(static_cast<double>(window.packets()) * 32'768 / bytes_per_second);
+  }
+  void run(Duration time) {
+    for (const Instant end = now + time; now < end; now += rtt()) {
+      window.on_ack(number, number + 1, rtt(), now);
+      ++number;
+    }
+  }
+};
+
+TEST(RelayWindow, KeepsTheQueueOfASlowLinkShort) {
+  SlowRelay relay{.bytes_per_second = 625e3, .base = 40ms};
+  relay.window.on_ack(0, 1, 40ms, relay.now);  // the first, small datagram found no queue
+  relay.number = 1;
+  relay.run(10s);
+  EXPECT_EQ(relay.window.packets(), kRelayLeastPackets);
+  relay.bytes_per_second = 10e6;
+  relay.run(10s);
+  EXPECT_GE(relay.window.packets(), 15u) << "50 ms of queue";
+}
+
+TEST(RelayWindow, BelievesARouteThatHasBecomeLonger) {
+  SlowRelay relay{.bytes_per_second = 1e9, .base = 20ms};
+  relay.run(10s);
+  EXPECT_EQ(relay.window.packets(), kRelayMaxWindowPackets);
+  relay.base = 200ms;
+  relay.run(60s);
+  EXPECT_GE(relay.window.packets(), kRelayWindowPackets);
 }
 
 TEST(Pacer, KeepsTheRateByAbsoluteDeadlines) {
