@@ -43,6 +43,7 @@ Exit run(int argc, char** argv) {
   add_token_options(*pipe_command, pipe.token);
   add_network_options(*pipe_command, pipe.common);
   add_wait_option(*pipe_command, pipe.common);
+  add_sending_options(*pipe_command, pipe.common);
 
   RelayOptions relay;
   CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");

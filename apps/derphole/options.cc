@@ -104,6 +104,19 @@ void add_wait_option(CLI::App& command, CommonOptions& options) {
       ->envname("DERPHOLE_WAIT");
 }
 
+void add_sending_options(CLI::App& command, CommonOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--cc",
+          [&options](const std::string& text) {
+            options.controller = text == "cubic" ? bulk::Controller::Cubic : bulk::Controller::Bbr;
+          },
+          "Congestion control on the direct path: bbr (default) or cubic")
+      ->check(CLI::IsMember({"bbr", "cubic"}))
+      ->type_name("NAME")
+      ->envname("DERPHOLE_CC");
+}
+
 std::string read_token_text(const TokenSource& source, bool stdin_is_payload) {
   const int sources = !source.argument.empty() + !source.file.empty() + source.from_stdin;
   if (sources > 1)

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/time.hh"
+#include "bulk/stream.hh"
 #include "reporter.hh"
 
 namespace dh::app {
@@ -15,6 +16,7 @@ struct CommonOptions {
   bool verbose = false, quiet = false, silent = false, json = false;
   bool hide_progress = false;
   bool force_relay = false, require_direct = false;
+  bulk::Controller controller = bulk::Controller::Bbr;
   std::string derp_map;  // URL or file
   std::vector<std::string> derp_servers;
   std::string relay;  // "self": host one in this process
@@ -37,6 +39,8 @@ void add_relay_source_options(CLI::App& command, CommonOptions& options);
 void add_network_options(CLI::App& command, CommonOptions& options);
 void add_token_options(CLI::App& command, TokenSource& source);
 void add_wait_option(CLI::App& command, CommonOptions& options);
+/// --cc, for commands that send a stream.
+void add_sending_options(CLI::App& command, CommonOptions& options);
 
 /// Reads the token's text from its one source, asks at a terminal when there is none.
 /// Errors: CommandError (Usage: several sources or none; LocalFile: unreadable).

@@ -56,6 +56,7 @@ Exit run_pipe(const PipeOptions& options, int argc, char** argv) {
   session::SessionConfig& session = driver.session;
   session.role = session::Role::Dialer;
   session.direction = session::Direction::Send;
+  session.controller = options.common.controller;
   session.token = std::move(*token);
   session.capability = session::Capability::Pipe;
   session.derp_key = KeyPair::generate(command.rng());

@@ -39,7 +39,7 @@ struct StreamConfig {
   std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader
   std::size_t send_buffer = 16u << 20;      // bytes the sender keeps until they are acknowledged
   std::uint64_t key_update_packets = 0;     // packets per key; 0: by datagram size (bulk/limits.hh)
-  Controller controller = Controller::Cubic;
+  Controller controller = Controller::Bbr;
   BbrConfig bbr;  // with Controller::Bbr
 };
 

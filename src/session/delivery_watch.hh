@@ -19,7 +19,7 @@ public:
   static constexpr Duration kSettle = 1s;            // after a move: start-up is no measure
   static constexpr Duration kMeasure = 2s;           // of full load, for one figure
   static constexpr Duration kRemember = 300s;        // an older figure is none
-  static constexpr double kHeavyLoss = 0.02;         // of the packets sent
+  static constexpr double kHeavyLoss = 0.1;          // of the packets sent: more than a BBR sender lives with
   static constexpr double kMuchLess = 0.5;           // of the other's rate: worth a move
   static constexpr std::uint64_t kMinPackets = 100;  // before a share of losses means something
 

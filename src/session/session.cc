@@ -141,6 +141,14 @@ SessionCounters Session::counters() const {
   return out;
 }
 
+std::optional<bulk::ControllerReport> Session::controller_report() const {
+  if (!impl_->sender) return std::nullopt;
+  if (impl_->direct) return impl_->sender->controller_report(kDirectPath);
+  const auto current = impl_->relays.current();
+  if (!current) return std::nullopt;
+  return impl_->sender->controller_report(static_cast<bulk::PathId>(*current));
+}
+
 std::optional<Duration> Session::smoothed_rtt() const {
   if (impl_->direct) return impl_->direct->rtt;
   const auto current = impl_->relays.current();

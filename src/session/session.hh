@@ -9,6 +9,7 @@
 
 #include "base/rng.hh"
 #include "base/time.hh"
+#include "bulk/congestion_controller.hh"
 #include "bulk/stream.hh"
 #include "crypto/keys.hh"
 #include "derp/client_core.hh"
@@ -54,8 +55,9 @@ struct SessionConfig {
   Duration wait = 15s;                  // dialer: how long the listener may take to answer
   AeadKind aead = AeadKind::Aes256Gcm;  // dialer: what this machine does fastest
   PathPolicy paths = PathPolicy::Best;
-  std::size_t direct_datagram_bytes = 1200;   // fits every path that carries IPv6
-  std::size_t relay_datagram_bytes = 32'512;  // a frame of it fits a 32 KiB WebSocket message
+  bulk::Controller controller = bulk::Controller::Bbr;  // sending, over direct paths
+  std::size_t direct_datagram_bytes = 1200;             // fits every path that carries IPv6
+  std::size_t relay_datagram_bytes = 32'512;            // a frame of it fits a 32 KiB WebSocket message
 };
 
 struct ClaimedBy {
@@ -155,6 +157,8 @@ public:
   bool is_open() const;
   SessionCounters counters() const;
   std::optional<Duration> smoothed_rtt() const;
+  /// Of the path the stream is on; empty: not sending, or no path.
+  std::optional<bulk::ControllerReport> controller_report() const;
   static constexpr std::size_t kMaxPacketBytes = 65'536;  // a DERP packet's limit
 
 private:

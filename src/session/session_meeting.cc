@@ -231,6 +231,7 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
   stream.secret = export_key(keys, kBulkLabel);
   stream.aead = aead;
   stream.peer_connection_id = keys.peer_index;
+  stream.controller = config.controller;
   bulk::PathProperties path;
   path.datagram_bytes = config.relay_datagram_bytes;
   path.is_relay = true;

@@ -56,7 +56,7 @@ TEST(DeliveryWatch, LooksAtAnUnknownRelayWhenPacketsAreLostAndKeepsWhatIsBetter)
   Stream stream;
   stream.sample.direct = true;
   stream.direct_rate = 0.2e6;
-  stream.loss = 0.05;
+  stream.loss = 0.15;
   stream.relay_rate = 5e6;
   ASSERT_EQ(stream.run(5s), Advice::Leave);
   stream.sample.direct = false;
@@ -67,7 +67,7 @@ TEST(DeliveryWatch, ComesBackFromARelayThatIsNoBetter) {
   Stream stream;
   stream.sample.direct = true;
   stream.direct_rate = 2e6;
-  stream.loss = 0.05;
+  stream.loss = 0.15;
   stream.relay_rate = 3e6;
   ASSERT_EQ(stream.run(5s), Advice::Leave);
   stream.sample.direct = false;
@@ -80,6 +80,14 @@ TEST(DeliveryWatch, LossAloneIsNoReasonWhereTheDirectPathIsFast) {
   Stream stream;
   stream.sample.direct = true;
   stream.direct_rate = 50e6;  // the relay's window would not allow more than 20
+  stream.loss = 0.15;
+  EXPECT_EQ(stream.run(60s), Advice::Stay);
+}
+
+TEST(DeliveryWatch, LossThatTheControllerLivesWithIsNoReasonToTryTheRelay) {
+  Stream stream;
+  stream.sample.direct = true;
+  stream.direct_rate = 2e6;
   stream.loss = 0.05;
   EXPECT_EQ(stream.run(60s), Advice::Stay);
 }
@@ -91,7 +99,7 @@ TEST(DeliveryWatch, ASlowSourceSaysNothingAboutThePath) {
   stream.sample.direct = true;
   stream.sample.backlog = false;
   stream.direct_rate = 0.1e6;
-  stream.loss = 0.05;
+  stream.loss = 0.15;
   EXPECT_EQ(stream.run(60s), Advice::Stay);
 }
 
