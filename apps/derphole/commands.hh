@@ -28,11 +28,16 @@ struct NetcheckOptions {
   CommonOptions common;
 };
 
+struct VersionOptions {
+  bool json = false;
+  bool verbose = false;
+};
+
 /// Each runs its command to the end. Errors: CommandError, one sentence and the exit status.
 Exit run_listen(const ListenOptions& options);
 Exit run_pipe(const PipeOptions& options, int argc, char** argv);
 Exit run_relay(const RelayOptions& options);
 Exit run_netcheck(const NetcheckOptions& options);
-Exit run_version(bool json);
+Exit run_version(const VersionOptions& options);
 
 }  // namespace dh::app

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "aead_choice.hh"
 #include "commands.hh"
 #include "crypto/keys.hh"
 
@@ -79,9 +80,10 @@ Exit run(int argc, char** argv) {
   netcheck_command->get_option("--json")->description("The report as one JSON object");
   add_relay_source_options(*netcheck_command, netcheck.common);
 
-  bool version_json = false;
+  VersionOptions version;
   CLI::App* version_command = app.add_subcommand("version", "Print the version");
-  version_command->add_flag("--json", version_json, "As a JSON object");
+  version_command->add_flag("--json", version.json, "As a JSON object");
+  version_command->add_flag("-v,--verbose", version.verbose, "Also the libraries and whose ciphers are used");
 
   std::string help_topic;
   CLI::App* help_command = app.add_subcommand("help", "Explain a command");
@@ -94,11 +96,12 @@ Exit run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw CommandError(Exit::Usage, fmt::format("{} (`derphole help` explains)", error.what()));
   }
+  choose_aead_backend();
   if (*listen_command) return run_listen(listen);
   if (*pipe_command) return run_pipe(pipe, argc, argv);
   if (*relay_command) return run_relay(relay);
   if (*netcheck_command) return run_netcheck(netcheck);
-  if (*version_command) return run_version(version_json);
+  if (*version_command) return run_version(version);
   const CLI::App* topic = &app;
   if (*help_command && !help_topic.empty()) {
     const auto found =

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "base/bytes.hh"
@@ -16,8 +17,18 @@ enum class AeadKind : std::uint8_t {
 };
 std::string_view to_string(AeadKind kind);
 
+/// Whose code does the work. All give the same bytes, so two ends need not agree on it.
+enum class AeadBackend : std::uint8_t {
+  Openssl,  // on every machine
+  IpsecMb,  // Intel's multi-buffer library: x86-64 with AES-NI and AVX2, when built in
+};
+std::string_view to_string(AeadBackend backend);
+/// The backend called `name` as to_string() calls it.
+std::optional<AeadBackend> aead_backend_named(std::string_view name);
+
 /// One key of an authenticated cipher with 12-byte nonces and 16-byte tags (RFC 5116). A resource: the keyed
-/// context is set up once, a packet costs only its nonce. Not shared between threads.
+/// context is set up once, a packet costs only its nonce. Not shared between threads; wipes its key when it
+/// goes.
 class Aead {
 public:
   static constexpr std::size_t kKeySize = 32;    // bytes
@@ -41,8 +52,17 @@ inline Aead::Nonce counter_nonce(std::uint64_t counter) {
   return nonce;
 }
 
-/// The best backend this machine has for `kind`.
+/// One key of `kind`, from the preferred backend.
 std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key);
+/// The same from `backend`, which must be available: tests and benchmarks compare.
+std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key, AeadBackend backend);
+
+/// Built in, fit for this CPU, and right about one known message (tried once per process).
+bool is_available(AeadBackend backend);
+/// What make_aead() uses: the last prefer_aead_backend(), else the fastest that is available.
+AeadBackend preferred_aead_backend();
+/// The program's choice for the whole process, made before its first key. `backend` must be available.
+void prefer_aead_backend(AeadBackend backend);
 
 /// True when this CPU has AES instructions, so that AES-256-GCM is the faster choice.
 bool cpu_has_aes();

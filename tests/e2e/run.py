@@ -205,6 +205,38 @@ def test_help_and_version():
             expect(out and not process.stderr(), f"{args}: help belongs on stdout")
 
 
+def test_cipher_backends_are_chosen_and_speak_to_each_other():
+    with World(BINARY) as world:
+        def backend(env):
+            process = world.start("version", "--verbose", stdout=subprocess.PIPE, env=env)
+            out = process.child.stdout.read().decode()
+            return process.finish(5, None), out, process.stderr()
+
+        status, out, _ = backend({})
+        expect(status == 0 and "aead=" in out, f"version --verbose ended with {status} and said {out!r}")
+        have = {"openssl"} | ({"ipsec-mb"} if "aead=ipsec-mb" in out else set())
+        for name in ("openssl", "ipsec-mb"):
+            status, out, error = backend({"DERPHOLE_AEAD": name})
+            if name in have:
+                expect(status == 0 and f"aead={name}" in out, f"{name}: {status}, {out!r}, {error!r}")
+            else:
+                expect(status == 2 and len(error.splitlines()) == 1, f"{name} is not here: {status}, {error!r}")
+        for args in (["version"], ["listen"], ["pipe", "x"]):
+            process = world.start(*args, env={"DERPHOLE_AEAD": "rot13"})
+            process.finish(5, 2)
+            expect(len(process.stderr().splitlines()) == 1 and "rot13" in process.stderr(), process.stderr())
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 5_000_000)
+        for receiver in have:
+            for sender in have:
+                listener, token = world.listen(server, env={"DERPHOLE_AEAD": receiver})
+                world.pipe(token, source, env={"DERPHOLE_AEAD": sender}).finish(30)
+                listener.finish(30)
+                expect(sha256(source) == sha256(world.path("received")), f"{sender} to {receiver}: bytes changed")
+        return "" if len(have) > 1 else "(only openssl here)"
+
+
 def test_ctrl_c_on_either_side_ends_the_other():
     with World(BINARY) as world:
         _, server = world.relay()
