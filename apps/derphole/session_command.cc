@@ -257,6 +257,12 @@ void SessionCommand::report_done(const session::SessionCounters& counters, Durat
                            {"seconds", Reporter::number(seconds)},
                            {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
                            {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
+                           {"packets_sent", Reporter::number(counters.stream.packets_sent)},
+                           {"packets_received", Reporter::number(counters.stream.packets_received)},
+                           {"packets_lost", Reporter::number(counters.stream.packets_lost)},
+                           {"spurious_losses", Reporter::number(counters.stream.spurious_losses)},
+                           {"relay_bytes", Reporter::number(by_relay)},
+                           {"direct_bytes", Reporter::number(counters.direct_bytes)},
                            {"relay_share", Reporter::number(relay_share)}});
   reporter_.line(fmt::format("{} {} in {}, {}, {}",
                              direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),

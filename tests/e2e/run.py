@@ -81,7 +81,10 @@ def test_json_events():
         listener, sender = transfer(world, server, 200_000, "--json")
         for process in (listener, sender):
             names = [event["event"] for event in events(process)]
-            expect(names[-1] == "done" and events(process)[-1]["bytes"] == 200_000, f"events were {names}")
+            done = events(process)[-1]
+            expect(names[-1] == "done" and done["bytes"] == 200_000, f"events were {names}")
+            expect(done["relay_share"] == 1 and done["direct_bytes"] == 0 and done["relay_bytes"] > 200_000, f"{done}")
+            expect(done["packets_sent" if process is sender else "packets_received"] >= 7, f"{done}")  # of 32 KiB
             expect(all(text is None or text.startswith("{") for _, text in process.lines), "text between the JSON lines")
 
 

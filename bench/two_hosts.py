@@ -1,0 +1,151 @@
+"""Two namespaces on one veth pair, for measuring between them. Root; names carry the process id; all is gone at exit, whatever the exit."""
+import atexit
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+PATIENCE = 60  # seconds until a program is called hung
+F_SETPIPE_SZ = 1031
+ADDRESSES = {"a": "10.78.0.1", "b": "10.78.0.2"}
+
+
+def why_not():
+    """Why there can be no namespaces here; empty when there can."""
+    if os.geteuid() != 0:
+        return "it needs root"
+    if shutil.which("ip") is None:
+        return "iproute2 is not installed"
+    name = f"dhtry{os.getpid()}"
+    tried = subprocess.run(f"ip netns add {name} && ip netns exec {name} ip link set lo up", shell=True, capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return "" if tried.returncode == 0 else "network namespaces are not allowed here"
+
+
+class TwoHosts:
+    def __init__(self):
+        self.tag = f"dhb{os.getpid()}"
+        self.children = []
+        atexit.register(self.close)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: sys.exit(130))
+        for side in "ab":
+            self._ip("netns", "add", self.name(side))
+            self._ip("-n", self.name(side), "link", "set", "lo", "up")
+        self._ip("link", "add", "eth0", "netns", self.name("a"), "type", "veth", "peer", "name", "eth0", "netns", self.name("b"))
+        for side, address in ADDRESSES.items():
+            self._ip("-n", self.name(side), "addr", "add", f"{address}/24", "dev", "eth0")
+            self._ip("-n", self.name(side), "link", "set", "eth0", "up")
+
+    @staticmethod
+    def _ip(*args):
+        done = subprocess.run(["ip", *args], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"bench: ip {' '.join(args)}: {done.stderr.strip()}")
+
+    def name(self, side):
+        return f"{self.tag}{side}"
+
+    def start(self, side, args, **kwargs):
+        """A program on that side; `ip netns exec` becomes it, so its process id is the program's."""
+        child = subprocess.Popen(["ip", "netns", "exec", self.name(side), *args], **kwargs)
+        self.children.append(child)
+        return child
+
+    def stop(self, but):
+        """Ends what a failed case left running."""
+        for child in self.children:
+            if child.returncode is None and child is not but.child:
+                child.kill()
+                child.wait()
+        self.children = [but.child]
+
+    def segment_in_kernel(self, on):
+        """True: the veth no longer carries a UDP send of many segments whole; the kernel cuts it, as for most real NICs."""
+        for side in "ab":
+            done = subprocess.run(["ip", "netns", "exec", self.name(side), "ethtool", "-K", "eth0", "tx-udp-segmentation",
+                                   "off" if on else "on"], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                sys.exit(f"bench: ethtool: {done.stderr.strip()}")
+
+    def socket_drops(self, side):
+        """Datagrams that found a full receive buffer, of all sockets of that side so far."""
+        text = subprocess.run(["ip", "netns", "exec", self.name(side), "cat", "/proc/net/snmp"], capture_output=True, text=True, check=True).stdout
+        names, values = [line.split()[1:] for line in text.splitlines() if line.startswith("Udp:")]
+        return int(values[names.index("RcvbufErrors")])
+
+    def close(self):
+        atexit.unregister(self.close)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
+        for child in self.children:
+            if child.returncode is None:
+                child.kill()
+                child.wait()
+        for side in "ab":
+            subprocess.run(["ip", "netns", "del", self.name(side)], capture_output=True, check=False)
+
+
+class Failed(Exception):
+    """One sentence."""
+
+
+class Watched:
+    """A child whose CPU time and peak memory are taken at its end, with its standard error read meanwhile."""
+
+    def __init__(self, hosts, side, args, **kwargs):
+        self.child = hosts.start(side, args, stderr=subprocess.PIPE, **kwargs)
+        self.lines, self.peak_mib, self.changed = [], 0.0, threading.Condition()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _read(self):
+        for raw in self.child.stderr:
+            with self.changed:
+                self.lines.append(raw.decode(errors="replace").strip())
+                self.changed.notify_all()
+
+    def _watch(self):
+        # ru_maxrss would count the Python it was forked from.
+        while self.child.returncode is None:
+            try:
+                with open(f"/proc/{self.child.pid}/status", encoding="ascii") as file:
+                    self.peak_mib = max([self.peak_mib] + [int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM")])
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    def event(self, name, timeout=10):
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while True:
+                for line in self.lines:
+                    if line.startswith("{") and (found := json.loads(line))["event"] == name:
+                        return found
+                if not self.changed.wait(max(0.0, min(0.1, deadline - time.monotonic()))) and time.monotonic() >= deadline:
+                    raise Failed(f"no {name} event came: " + " | ".join(self.lines[-3:]))
+
+    def finish(self, patience=PATIENCE, good=(0,)):
+        """Waits; returns CPU seconds. Failed with its last words when it did not end well."""
+        killer = threading.Timer(patience, self.child.kill)
+        killer.start()
+        _, status, usage = os.wait4(self.child.pid, 0)
+        killer.cancel()
+        self.child.returncode = os.waitstatus_to_exitcode(status)
+        self.reader.join(5)
+        if self.child.returncode not in good:
+            raise Failed(f"{os.path.basename(self.child.args[4])} ended with {self.child.returncode}: " + " | ".join(self.lines[-2:]))
+        return usage.ru_utime + usage.ru_stime
+
+
+def big_pipe():
+    """A pipe of 1 MiB, as (read, write): with the usual 64 KiB one measures the switching between its ends."""
+    ends = os.pipe()
+    fcntl.fcntl(ends[1], F_SETPIPE_SZ, 1 << 20)
+    return ends
