@@ -1,6 +1,8 @@
 #include "crypto/aead.hh"
 
 #include <algorithm>
+#include <array>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -167,6 +169,30 @@ TEST(Aead, AForgeryIsRefusedAndLeavesNothing) {
         EXPECT_TRUE(aead->open(nonce, aad, sealed, opened));
         EXPECT_EQ(opened, plain);
       }
+}
+
+// The manager of ipsec-mb is one for all threads; keys are not.
+TEST(Aead, ThreadsWithKeysOfTheirOwnDoNotDisturbEachOther) {
+  for (const AeadBackend backend : backends())
+    for (const AeadKind kind : {AeadKind::Aes256Gcm, AeadKind::ChaCha20Poly1305}) {
+      std::array<std::size_t, 4> good{};
+      std::vector<std::thread> threads;
+      for (std::size_t number = 0; number < good.size(); ++number)
+        threads.emplace_back([&, number] {
+          SeededRng rng(number);
+          const auto aead = make_aead(kind, random_key(rng), backend);
+          const Bytes plain = random_bytes(rng, 1372);
+          Bytes sealed(plain.size() + Aead::kTagSize), opened(plain.size());
+          for (std::uint64_t i = 0; i < 2000; ++i) {
+            aead->seal(counter_nonce(i), {}, plain, sealed);
+            opened.assign(plain.size(), std::byte{0});
+            good[number] += aead->open(counter_nonce(i), {}, sealed, opened) && opened == plain;
+          }
+        });
+      for (std::thread& thread : threads) thread.join();
+      for (const std::size_t count : good)
+        EXPECT_EQ(count, 2000u) << to_string(backend) << " " << to_string(kind);
+    }
 }
 
 TEST(Aead, LessThanATagIsForged) {
