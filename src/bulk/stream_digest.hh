@@ -3,11 +3,7 @@
 #include <cstdint>
 
 #define XXH_STATIC_LINKING_ONLY  // the state as a member
-#ifdef DERPHOLE_XXHASH_DISPATCHES
-#include <xxh_x86dispatch.h>  // makes XXH3_64bits_update the widest this CPU has
-#else
 #include <xxhash.h>
-#endif
 
 #include "base/bytes.hh"
 
@@ -17,7 +13,7 @@ namespace dh::bulk {
 class StreamDigest {
 public:
   StreamDigest() { XXH3_64bits_reset(&state_); }
-  void update(ByteView bytes) { XXH3_64bits_update(&state_, bytes.data(), bytes.size()); }
+  void update(ByteView bytes);
   std::uint64_t value() const { return XXH3_64bits_digest(&state_); }
 
 private:
