@@ -42,6 +42,19 @@ public:
     return {memory_.get() + at, std::min(size, capacity_ - at)};
   }
 
+  /// Makes room for more; keeps the bytes of [begin, end).
+  void grow(std::size_t capacity, std::uint64_t begin, std::uint64_t end) {
+    CHECK(capacity >= capacity_ && end - begin <= capacity_);
+    std::unique_ptr<std::byte[]> bigger;
+    if (memory_) {
+      bigger.reset(new std::byte[capacity]);
+      read(begin, {bigger.get(), static_cast<std::size_t>(end - begin)});
+    }
+    memory_ = std::move(bigger);
+    capacity_ = capacity;
+    origin_ = begin;
+  }
+
   /// Nothing is stored: the byte at `offset` will go to the front.
   void rewind(std::uint64_t offset) { origin_ = offset; }
 

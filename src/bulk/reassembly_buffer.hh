@@ -36,6 +36,7 @@ public:
   std::uint64_t next_limit() const { return consumed_ + ring_.capacity(); }
   std::uint64_t advertise() { return limit_ = next_limit(); }
   std::size_t window() const { return ring_.capacity(); }
+  void grow(std::size_t window) { ring_.grow(window, consumed_, highest()); }
 
 private:
   void advance(std::uint64_t end);

@@ -1,5 +1,6 @@
 #include "bulk/receiver.hh"
 
+#include <utility>
 #include <vector>
 
 #include "bulk/notice.hh"
@@ -70,6 +71,7 @@ struct Receiver::Impl {
   void on_fin(const wire::FinFrame& frame, Instant now);
   void on_ack(const wire::AckFrame& frame, Instant now);
   void check_end(Instant now);
+  void tune_window(Instant now);
   void finish();
   void fail(AbortCode code, std::string reason, Instant now);
   void protocol_error(std::string reason, Instant now) {
@@ -86,6 +88,9 @@ struct Receiver::Impl {
   std::uint64_t used_ids = 0;
   std::optional<PathId> last_heard;  // acks go there
   State state = State::Receiving;
+  // Since the window was last judged.
+  std::uint64_t tuned_from = 0;
+  Instant tuned_at{};
   std::optional<wire::FinFrame> fin;
   AbortExchange abort;
   Notice complete;
@@ -125,10 +130,25 @@ void Receiver::consume(std::size_t size, Instant now) {
   if (!r.abort.running()) return;
   r.buffer.consume(size);
   r.counters.stream_bytes = r.buffer.consumed();
+  r.tune_window(now);
   if (r.state != State::Receiving || r.buffer.next_limit() - r.buffer.limit() < r.buffer.window() / 2) return;
   // If this window update is lost, the sender's probe fetches it again.
   ReceiverPath* path = r.last_heard ? r.find(*r.last_heard) : nullptr;
   if (path != nullptr && path->channel.acks.has_packets()) path->channel.acks.demand(now);
+}
+
+/// A reader that takes a whole window within two round trips may be waiting for the window, not for the path:
+/// doubles it.
+void Receiver::Impl::tune_window(Instant now) {
+  const std::uint64_t taken = buffer.consumed() - tuned_from;
+  if (taken < buffer.window()) return;
+  const Duration took = now - std::exchange(tuned_at, now);
+  tuned_from = buffer.consumed();
+  const ReceiverPath* path = last_heard ? find(*last_heard) : nullptr;
+  if (path == nullptr || !path->channel.rtt.has_sample() || took > 2 * path->channel.rtt.smoothed()) return;
+  const std::uint64_t most = std::max<std::uint64_t>(config.most_receive_window, buffer.window());
+  const std::uint64_t wanted = std::min<std::uint64_t>(2 * buffer.window(), most);
+  if (wanted > buffer.window()) buffer.grow(static_cast<std::size_t>(wanted));
 }
 
 void Receiver::confirm(Instant now) {

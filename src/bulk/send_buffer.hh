@@ -18,6 +18,8 @@ public:
   explicit SendBuffer(std::size_t capacity) : ring_(capacity) {}
 
   std::size_t write(ByteView data);
+  std::size_t capacity() const { return ring_.capacity(); }
+  void grow(std::size_t capacity) { ring_.grow(capacity, base_, end_); }
   std::size_t writable() const { return ring_.capacity() - static_cast<std::size_t>(end_ - base_); }
 
   /// The next bytes to send, at most `max`: lost ones first, then new ones below `limit`. Empty: nothing may

@@ -58,6 +58,7 @@ struct Sender::Impl {
                          SenderPath::Contents contents, bool end_of_burst, Instant now);
   void when_idle(Instant now);
   bool waits_for_peer() const;
+  void tune_buffer();
   std::uint64_t in_flight() const {
     std::uint64_t bytes = 0;
     for (const auto& path : paths) bytes += path->bytes_in_flight();
@@ -257,6 +258,7 @@ void Sender::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
     case SenderPath::AckResult::Progress:
       progress_at = now;
       counters.stream_bytes = stream.buffer.confirmed();
+      tune_buffer();
       break;
     case SenderPath::AckResult::NeverSent:
       protocol_error("acknowledged a packet that was never sent", now);
@@ -397,6 +399,18 @@ Transmit Sender::Impl::finish_packet(SenderPath& path, ByteSpan out, std::size_t
 bool Sender::Impl::waits_for_peer() const {
   const bool closed_window = stream.buffer.has_new() && stream.buffer.next_offset() >= peer_limit;
   return closed_window || stream.fin == FinState::Acked;
+}
+
+/// What is in flight stays in the buffer until it is acknowledged: it must hold more than the path does.
+void Sender::Impl::tune_buffer() {
+  if (preferred == nullptr || stream.fin != FinState::Unwritten) return;
+  const std::size_t capacity = stream.buffer.capacity();
+  const std::uint64_t window = preferred->controller().window_bytes();
+  // Nearly full of what is in flight, and the window allows more than that.
+  const bool is_short =
+      stream.buffer.next_offset() - stream.buffer.confirmed() > capacity / 4 * 3 && window > capacity / 4 * 3;
+  if (is_short && capacity < config.most_send_buffer)
+    stream.buffer.grow(std::min<std::size_t>(2 * capacity, config.most_send_buffer));
 }
 
 /// Nothing may be sent now, and the window is not the reason.

@@ -36,9 +36,11 @@ struct StreamConfig {
   Secret<64> secret;  // exported by the handshake for this stream; label "bulk"
   AeadKind aead = AeadKind::Aes256Gcm;
   std::uint32_t peer_connection_id = 0;     // put into every datagram we send
-  std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader
-  std::size_t send_buffer = 16u << 20;      // bytes the sender keeps until they are acknowledged
-  std::uint64_t key_update_packets = 0;     // packets per key; 0: by datagram size (bulk/limits.hh)
+  std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader ...
+  std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long and fast path
+  std::size_t send_buffer = 16u << 20;             // bytes the sender keeps until they are acknowledged ...
+  std::size_t most_send_buffer = 256u << 20;       // ... likewise
+  std::uint64_t key_update_packets = 0;            // packets per key; 0: by datagram size (bulk/limits.hh)
   Controller controller = Controller::Bbr;
   BbrConfig bbr;  // with Controller::Bbr
 };

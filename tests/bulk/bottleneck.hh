@@ -63,6 +63,7 @@ struct FlowProperties {
   std::uint64_t bytes = 0;  // 0: no end
   std::size_t datagram_bytes = 1400;
   double reader_bytes_per_second = 0;  // 0: at once
+  bool usual_buffers = false;          // as a session has them, instead of what never limits
 };
 
 class Bottleneck {
@@ -152,8 +153,10 @@ private:
     }
     static StreamConfig config_for(const FlowProperties& flow, double buffer) {
       StreamConfig config;
-      config.send_buffer = static_cast<std::size_t>(std::clamp(buffer, 1e6, 400e6));
-      config.receive_window = config.send_buffer;
+      if (!flow.usual_buffers) {
+        config.send_buffer = static_cast<std::size_t>(std::clamp(buffer, 1e6, 400e6));
+        config.receive_window = config.send_buffer;
+      }
       config.controller = flow.controller;
       config.bbr = flow.bbr;
       return config;

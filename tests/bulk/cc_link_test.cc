@@ -79,6 +79,11 @@ TEST(BbrPath, WithoutItsExtensionsItCollapsesThere) {  // so that the tests abov
   EXPECT_LT(run(link, 3s, 13s, {{.controller = Controller::Cubic, .bbr = {}}}).share, 0.2);
 }
 
+// 12.5 MB in flight do not fit into the 8 MiB that a receiver begins with.
+TEST(BbrPath, BuffersGrowWithALongAndFastPath) {
+  EXPECT_GE(run(path(1000, 100ms), 3s, 5s, {{.usual_buffers = true}}).share, 0.9);
+}
+
 TEST(BbrPath, UsesAPathWithATenthOfTheUsualBuffer) {
   EXPECT_GE(run(path(30, 60ms, 0.1), 3s, 15s).share, 0.85);
 }
