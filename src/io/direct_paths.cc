@@ -18,7 +18,7 @@ asio::awaitable<void> resolve_server(std::string host, std::uint16_t port,
 
 }  // namespace
 
-DirectPaths::DirectPaths(asio::any_io_executor executor, session::Session& session,
+DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, session::Session& session,
                          const std::vector<session::RelayRef>& relays, std::function<void()> on_input,
                          std::function<void()> on_network_change)
     : executor_(std::move(executor)),
@@ -28,7 +28,7 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, session::Session& sessi
       on_network_change_(std::move(on_network_change)),
       alive_(std::make_shared<bool>(true)),
       sockets_(
-          executor_,
+          executor_, offload,
           [this](path::SocketId id, const Endpoint& from, ByteSpan datagram) {
             session_.on_udp_datagram(id, from, datagram, now());
           },

@@ -16,12 +16,14 @@ namespace dh::io {
 class DirectPaths {
 public:
   /// `on_input`: something was fed into the session; it wants to be drained.
-  DirectPaths(asio::any_io_executor executor, session::Session& session,
+  DirectPaths(asio::any_io_executor executor, UdpOffload offload, session::Session& session,
               const std::vector<session::RelayRef>& relays, std::function<void()> on_input,
               std::function<void()> on_network_change);
   ~DirectPaths();
 
   void start();
+  /// Where the next datagram may be built (UdpSockets::room).
+  ByteSpan room() { return sockets_.room(); }
   void send(const path::Transmit& to, ByteView datagram) {
     sockets_.send(to.socket, to.to, datagram, to.ttl);
   }

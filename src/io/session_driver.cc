@@ -10,7 +10,7 @@
 namespace dh::io {
 namespace {
 
-constexpr int kPacketsPerTurn = 64;  // then other work gets its turn
+constexpr int kPacketsPerTurn = 88;  // two full batches by UDP; then other work gets its turn
 constexpr Duration kProgressInterval = 500ms;
 constexpr Duration kSilenceNotice = 2s;  // no stall longer than this goes without a word
 constexpr Duration kNap = 5s;            // a timer that comes later: this machine was asleep
@@ -61,8 +61,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
         observer(observer_in),
         session(options.session, now(), wall_now(), rng),
         timer(executor),
-        progress_timer(executor),
-        packet(session::Session::kMaxPacketBytes) {}
+        progress_timer(executor) {}
 
   bool sending() const { return options.session.direction == session::Direction::Send; }
 
@@ -70,9 +69,11 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     last_turn = now();
     if (session.paths() != nullptr) {
       direct.emplace(
-          executor, session, options.session.token.relays, [this] { schedule(); },
+          executor, options.udp_offload, session, options.session.token.relays, [this] { schedule(); },
           [this] { reconnect_relays(); });
       direct->start();
+    } else {
+      relay_packet.resize(session::Session::kMaxPacketBytes);
     }
     schedule();
     tick_progress();
@@ -182,6 +183,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
 
   void transmit(Instant at) {
     for (int i = 0; i < kPacketsPerTurn; ++i) {
+      const ByteSpan packet = direct ? direct->room() : ByteSpan(relay_packet);
       const auto out = session.poll_transmit(packet, at);
       if (!out) {
         if (direct) direct->flush();
@@ -336,7 +338,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   session::Session session;
   asio::steady_timer timer;
   asio::steady_timer progress_timer;
-  Bytes packet;
+  Bytes relay_packet;  // without direct paths
   std::array<std::unique_ptr<Port>, session::kMaxRelays> ports;
   std::optional<DirectPaths> direct;
   std::unique_ptr<FileSource> source;

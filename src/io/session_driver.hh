@@ -7,6 +7,7 @@
 
 #include "io/derp_client.hh"
 #include "io/file_pump.hh"
+#include "io/udp_sockets.hh"
 #include "session/session.hh"
 
 namespace dh::io {
@@ -35,6 +36,7 @@ public:
 struct SessionDriverOptions {
   session::SessionConfig session;
   DialOptions dial;
+  UdpOffload udp_offload;
   int stream_fd = -1;                // sending: read from it; receiving: write to it
   std::size_t own_relay = SIZE_MAX;  // index of a relay hosted by this process: dialled over loopback
   Endpoint own_relay_endpoint;

@@ -1,43 +1,56 @@
 #include "io/udp_sockets.hh"
 
-#include <array>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include "io/listen_socket.hh"
+#include "io/udp_batch.hh"
+#include "io/udp_reader.hh"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
 #endif
 
 namespace dh::io {
 namespace {
 
-constexpr std::size_t kBatch = 64;           // datagrams per receive call
-constexpr std::size_t kReceiveBytes = 2048;  // more than any datagram we send over UDP
-constexpr std::size_t kMaxSegments = 44;     // of one send call; the kernel takes 64, and 64 KiB in all
-constexpr std::size_t kMaxSendBytes = 60'000;
-constexpr int kBatchesPerTurn = 4;     // then other work gets its turn
-constexpr int kBufferBytes = 4 << 20;  // asked for; the system may give less
+constexpr int kReadsPerTurn = 4;  // then other work gets its turn
 
 struct Socket {
   Socket(asio::any_io_executor executor, int fd, bool v6) : descriptor(std::move(executor), fd), is_v6(v6) {}
   asio::posix::stream_descriptor descriptor;
   bool is_v6;
+  std::uint32_t overflow = 0;  // as last heard
 };
+
+void set(int fd, int level, int option, int value) {
+  ::setsockopt(fd, level, option, &value, sizeof value);
+}
+
+std::uint64_t receive_buffer_of(int fd) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, &size) != 0) return 0;
+  return static_cast<std::uint64_t>(value) / 2;  // the kernel doubles it for its own bookkeeping
+}
 
 }  // namespace
 
 struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
-  Impl(asio::any_io_executor executor_in, OnDatagram datagram, OnBatchEnd end, OnRefused refused_in)
+  Impl(asio::any_io_executor executor_in, UdpOffload offload_in, OnDatagram datagram, OnBatchEnd end,
+       OnRefused refused_in)
       : executor(std::move(executor_in)),
+        offload(offload_in),
         on_datagram(std::move(datagram)),
         on_batch_end(std::move(end)),
-        on_refused(std::move(refused_in)),
-        buffer(kBatch * kReceiveBytes) {}
+        on_refused(std::move(refused_in)) {}
 
   void wait(path::SocketId id) {
     const auto it = sockets.find(id);
@@ -54,72 +67,53 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
 
   void receive(path::SocketId id, Socket& socket) {
     const auto keep = shared_from_this();
-    for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
-      std::array<mmsghdr, kBatch> messages{};
-      std::array<iovec, kBatch> parts;
-      std::array<sockaddr_storage, kBatch> sources;
-      for (std::size_t i = 0; i < kBatch; ++i) {
-        parts[i] = {buffer.data() + i * kReceiveBytes, kReceiveBytes};
-        messages[i].msg_hdr.msg_iov = &parts[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-        messages[i].msg_hdr.msg_name = &sources[i];
-        messages[i].msg_hdr.msg_namelen = sizeof sources[i];
-      }
-      const int got =
-          ::recvmmsg(socket.descriptor.native_handle(), messages.data(), kBatch, MSG_DONTWAIT, nullptr);
-      if (got <= 0) break;  // nothing more, or an ICMP error about something sent earlier
+    const UdpReader::OnDatagram forward = [&](const Endpoint& from, ByteSpan datagram) {
+      on_datagram(id, from, datagram);
+    };
+    for (int turn = 0; turn < kReadsPerTurn; ++turn) {
+      const UdpReader::Result got = reader.read(socket.descriptor.native_handle(), forward);
+      if (got.datagrams == 0) break;
       ++counters.receive_calls;
-      for (int i = 0; i < got; ++i) {
-        const std::size_t n = static_cast<std::size_t>(i);
-        if ((messages[n].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;  // none of ours is so long
-        const std::size_t size = messages[n].msg_len;
-        ++counters.datagrams_in;
-        counters.bytes_in += size;
-        on_datagram(id, SocketAddress::to_endpoint(sources[n]),
-                    ByteSpan(buffer).subspan(n * kReceiveBytes, size));
-      }
-      if (!sockets.contains(id) || got < static_cast<int>(kBatch)) break;
+      counters.datagrams_in += got.datagrams;
+      counters.bytes_in += got.bytes;
+      if (got.overflow)
+        counters.receive_dropped += *got.overflow - std::exchange(socket.overflow, *got.overflow);
+      if (!sockets.contains(id) || !got.more) break;
     }
     on_batch_end();
   }
 
-  // The queue: `count` datagrams of `segment` bytes each, the last may be shorter.
   bool fits(path::SocketId id, const Endpoint& to, std::size_t size, std::uint8_t ttl) const {
-    return count > 0 && id == queued_socket && to == queued_to && ttl == 0 && queued_ttl == 0 &&
-           can_segment && !last_was_short && size <= segment && count < kMaxSegments &&
-           queue.size() + size <= kMaxSendBytes;
+    if (batch.empty()) return true;
+    return id == queued_socket && to == queued_to && ttl == 0 && queued_ttl == 0 && offload.segment &&
+           batch.fits(size);
   }
 
   void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl) {
-    if (!fits(id, to, datagram.size(), ttl)) {
-      flush();
-      queued_socket = id;
-      queued_to = to;
-      queued_ttl = ttl;
-      segment = datagram.size();
-    }
-    queue.insert(queue.end(), datagram.begin(), datagram.end());
-    last_was_short = datagram.size() < segment;
-    ++count;
+    if (!fits(id, to, datagram.size(), ttl)) flush(datagram);
+    queued_socket = id;
+    queued_to = to;
+    queued_ttl = ttl;
+    batch.add(datagram);
   }
 
-  void flush() {
-    if (count == 0) return;
+  // `next`: a datagram that waits in the batch's room.
+  void flush(ByteView next = {}) {
+    if (batch.empty()) return;
     const auto it = sockets.find(queued_socket);
     if (it != sockets.end()) {
-      const int error = transmit(*it->second, queue, count > 1 ? segment : 0);
-      if (error == EIO || error == EINVAL || error == EOPNOTSUPP) {  // this way out cannot segment
-        can_segment = can_segment && count <= 1;
-        for (std::size_t at = 0; at < queue.size(); at += segment)
-          account(transmit(*it->second, ByteView(queue).subspan(at, std::min(segment, queue.size() - at)), 0),
-                  1);
+      const std::size_t segment = batch.segment_bytes();
+      const int error = transmit(*it->second, batch.bytes(), batch.count() > 1 ? segment : 0);
+      if (batch.count() > 1 && (error == EIO || error == EINVAL || error == EOPNOTSUPP)) {
+        offload.segment = false;  // this way out cannot: the same datagrams leave one by one
+        for (ByteView rest = batch.bytes(); !rest.empty();
+             rest = rest.subspan(std::min(segment, rest.size())))
+          account(transmit(*it->second, rest.first(std::min(segment, rest.size())), 0), 1);
       } else {
-        account(error, count);
+        account(error, batch.count());
       }
     }
-    queue.clear();
-    count = 0;
-    last_was_short = false;
+    batch.clear(next);
   }
 
   void account(int error, std::size_t datagrams) {
@@ -188,25 +182,24 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   }
 
   asio::any_io_executor executor;
+  UdpOffload offload;
   OnDatagram on_datagram;
   OnBatchEnd on_batch_end;
   OnRefused on_refused;
   std::map<path::SocketId, std::shared_ptr<Socket>> sockets;
-  Bytes buffer;
-  Bytes queue;
+  UdpReader reader;
+  UdpBatch batch;
   path::SocketId queued_socket = 0;
   Endpoint queued_to;
   std::uint8_t queued_ttl = 0;
-  std::size_t segment = 0, count = 0;
-  bool last_was_short = false, can_segment = true;
   std::vector<std::pair<path::SocketId, Endpoint>> refused;
   UdpCounters counters;
 };
 
-UdpSockets::UdpSockets(asio::any_io_executor executor, OnDatagram on_datagram, OnBatchEnd on_batch_end,
-                       OnRefused on_refused)
-    : impl_(std::make_shared<Impl>(std::move(executor), std::move(on_datagram), std::move(on_batch_end),
-                                   std::move(on_refused))) {}
+UdpSockets::UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDatagram on_datagram,
+                       OnBatchEnd on_batch_end, OnRefused on_refused)
+    : impl_(std::make_shared<Impl>(std::move(executor), offload, std::move(on_datagram),
+                                   std::move(on_batch_end), std::move(on_refused))) {}
 
 UdpSockets::~UdpSockets() {
   close_all();
@@ -219,8 +212,15 @@ std::optional<std::uint16_t> UdpSockets::open(path::SocketId id, bool is_v6) {
   } catch (const std::runtime_error&) {
     return std::nullopt;
   }
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kBufferBytes, sizeof kBufferBytes);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &kBufferBytes, sizeof kBufferBytes);
+  set(fd.get(), SOL_SOCKET, SO_RCVBUF, kBufferBytes);
+  set(fd.get(), SOL_SOCKET, SO_SNDBUF, kBufferBytes);
+  set(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kBufferBytes);  // beyond the system's limit, with privileges
+  set(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kBufferBytes);
+  set(fd.get(), SOL_SOCKET, SO_RXQ_OVFL, 1);
+  if (impl_->offload.coalesce) set(fd.get(), SOL_UDP, UDP_GRO, 1);
+  std::uint64_t& smallest = impl_->counters.receive_buffer_bytes;
+  const std::uint64_t given = receive_buffer_of(fd.get());
+  smallest = smallest == 0 ? given : std::min(smallest, given);
   const std::uint16_t port = bound_endpoint(fd).port;
   impl_->sockets[id] = std::make_shared<Socket>(impl_->executor, fd.release(), is_v6);
   impl_->wait(id);
@@ -236,10 +236,13 @@ void UdpSockets::close(path::SocketId id) {
 }
 
 void UdpSockets::close_all() {
-  impl_->count = 0;
-  impl_->queue.clear();
+  impl_->batch.clear();
   for (const auto& [id, socket] : impl_->sockets) socket->descriptor.close();
   impl_->sockets.clear();
+}
+
+ByteSpan UdpSockets::room() {
+  return impl_->batch.room();
 }
 
 void UdpSockets::send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl) {

@@ -18,22 +18,32 @@ namespace asio = boost::asio;
 struct UdpCounters {
   std::uint64_t datagrams_in = 0, datagrams_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t send_calls = 0, receive_calls = 0;
-  std::uint64_t send_dropped = 0;  // the socket's buffer was full
-  std::uint64_t send_refused = 0;  // no route, or a firewall of this machine
+  std::uint64_t send_dropped = 0;          // the socket's buffer was full
+  std::uint64_t send_refused = 0;          // no route, or a firewall of this machine
+  std::uint64_t receive_dropped = 0;       // arrived while a socket's buffer was full
+  std::uint64_t receive_buffer_bytes = 0;  // of the smallest, as the system gave it
+};
+
+/// What the kernel may do for us. Without it the same datagrams travel one by one.
+struct UdpOffload {
+  bool segment = true;   // on sending (UDP_SEGMENT)
+  bool coalesce = true;  // on receiving (UDP_GRO)
 };
 
 /// The UDP sockets of one session: unconnected and bound to every address, so that they outlive a change of
-/// the uplink. Consecutive datagrams of one size to one place leave in one system call (UDP_SEGMENT) where
-/// the kernel can. A resource on one executor.
+/// the uplink. Consecutive datagrams of one size to one place leave in one system call where the kernel can.
+/// A resource on one executor.
 class UdpSockets {
 public:
+  static constexpr int kBufferBytes = 4 << 20;  // asked for; without privileges the system may give less
+
   /// `datagram` may be changed in place until the call returns.
   using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram)>;
   using OnBatchEnd = std::function<void()>;
   using OnRefused = std::function<void(path::SocketId, const Endpoint& to)>;
 
-  UdpSockets(asio::any_io_executor executor, OnDatagram on_datagram, OnBatchEnd on_batch_end,
-             OnRefused on_refused);
+  UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDatagram on_datagram,
+             OnBatchEnd on_batch_end, OnRefused on_refused);
   ~UdpSockets();
 
   /// The port it got; nullopt when the machine has no such family or no descriptor is left.
@@ -41,6 +51,9 @@ public:
   void close(path::SocketId id);
   void close_all();
 
+  /// At least 64 KiB where the next datagram may be built; send() of what begins there copies nothing. Valid
+  /// until the next call.
+  ByteSpan room();
   /// Queues one datagram; what is queued leaves with flush() or before. ttl 0: the system's default.
   void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl);
   void flush();
