@@ -229,6 +229,11 @@ void Bbr::on_pto(Instant) {
   window_ = std::max(in_flight_ + segment_, minimum_window());
 }
 
+void Bbr::set_datagram_bytes(std::size_t bytes) {
+  segment_ = static_cast<double>(bytes);
+  window_ = std::max(window_, minimum_window());
+}
+
 void Bbr::on_app_limited(std::uint64_t in_flight, Instant) {
   in_flight_ = static_cast<double>(in_flight);
   mark_app_limited();

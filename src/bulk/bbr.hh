@@ -50,6 +50,7 @@ public:
   void on_spurious(Instant sent_at, Instant now) override;
   void on_pto(Instant now) override;
   void on_app_limited(std::uint64_t in_flight, Instant now) override;
+  void set_datagram_bytes(std::size_t bytes) override;
 
   std::uint64_t window_bytes() const override { return static_cast<std::uint64_t>(window_); }
   double pacing_rate() const override { return pacing_rate_; }
@@ -131,7 +132,7 @@ private:
            state_ == BbrState::Up;
   }
 
-  const double segment_;  // bytes of a datagram
+  double segment_;  // bytes of a datagram
   const double initial_window_;
   const BbrConfig extensions_;
   SeededRng rng_;

@@ -68,6 +68,9 @@ public:
   virtual void on_spurious(Instant sent_at, Instant now) = 0;
   virtual void on_pto(Instant now) = 0;
   virtual void on_app_limited(std::uint64_t in_flight, Instant now) = 0;
+  /// Datagrams of another size from now on. The window stays the same in bytes (RFC 8899 §3), but for its
+  /// least.
+  virtual void set_datagram_bytes(std::size_t bytes) = 0;
 
   virtual std::uint64_t window_bytes() const = 0;
   virtual double pacing_rate() const = 0;  // bytes per second; 0: do not pace

@@ -28,6 +28,12 @@ double Cubic::minimum() const {
   return segment_ * static_cast<double>(kMinWindowPackets);
 }
 
+void Cubic::set_datagram_bytes(std::size_t bytes) {
+  segment_ = static_cast<double>(bytes);
+  state_.window = std::max(state_.window, minimum());
+  state_.epoch.reset();  // its curve counts in segments
+}
+
 void Cubic::on_sent(std::uint64_t, std::uint64_t in_flight, Instant now) {
   // After idling, time must not have made the window grow: shift the epoch's clock (RFC 9438 §5.8).
   if (in_flight == 0 && state_.epoch)

@@ -17,6 +17,7 @@ public:
   void on_pto(Instant) override {
   }  // a silent path is probed packet by packet; its window is kept for the return
   void on_app_limited(std::uint64_t, Instant) override {}
+  void set_datagram_bytes(std::size_t bytes) override;
 
   std::uint64_t window_bytes() const override { return static_cast<std::uint64_t>(state_.window); }
   double pacing_rate() const override;

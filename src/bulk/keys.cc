@@ -33,13 +33,10 @@ Aead::Nonce KeyChain::Epoch::nonce(std::uint64_t packet_number) const {
   return nonce;
 }
 
-PacketSealer::PacketSealer(const StreamConfig& config, Direction direction, PathId path,
-                           std::size_t datagram_bytes)
+PacketSealer::PacketSealer(const StreamConfig& config, Direction direction, PathId path)
     : chain_(config, direction, path),
       epoch_(chain_.next()),
-      update_after_(config.key_update_packets != 0       ? config.key_update_packets
-                    : datagram_bytes > kSmallPacketBytes ? kKeyUpdatePacketsLarge
-                                                         : kKeyUpdatePacketsSmall),
+      update_after_(config.key_update_packets != 0 ? config.key_update_packets : kKeyUpdatePacketsSmall),
       connection_id_(config.peer_connection_id),
       path_(path) {}
 
@@ -47,12 +44,15 @@ std::size_t PacketSealer::seal(ByteSpan out, std::size_t plain_size, bool ack_me
   constexpr std::size_t kHeader = wire::BulkHeader::kSize;
   CHECK(out.size() >= kHeader + plain_size + Aead::kTagSize);
   CHECK(next_number_ < wire::BulkHeader::kMaxPacketNumber);
-  if (confirmed_ && next_number_ - epoch_start_ >= update_after_) {
+  if (confirmed_ && sealed_ >= update_after_) {
     epoch_ = chain_.next();
     ++epoch_number_;
     epoch_start_ = next_number_;
+    sealed_ = 0;
     confirmed_ = false;
   }
+  const std::size_t size = kHeader + plain_size + Aead::kTagSize;
+  sealed_ += size > kSmallPacketBytes ? kLargePacketWeight : 1;
   wire::BulkHeader header;
   header.key_phase = (epoch_number_ & 1) != 0;
   header.ack_me = ack_me;
@@ -62,8 +62,8 @@ std::size_t PacketSealer::seal(ByteSpan out, std::size_t plain_size, bool ack_me
   header.packet_number = next_number_++;
   header.store(out.data());
   epoch_.aead->seal(epoch_.nonce(header.packet_number), out.first(kHeader), out.subspan(kHeader, plain_size),
-                    out.subspan(kHeader, plain_size + Aead::kTagSize));
-  return kHeader + plain_size + Aead::kTagSize;
+                    out.subspan(kHeader, size - kHeader));
+  return size;
 }
 
 void PacketSealer::on_acked(std::uint64_t number) {

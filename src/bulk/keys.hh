@@ -39,7 +39,7 @@ private:
 /// Seals the packets of one path and direction and changes keys in time.
 class PacketSealer {
 public:
-  PacketSealer(const StreamConfig& config, Direction direction, PathId path, std::size_t datagram_bytes);
+  PacketSealer(const StreamConfig& config, Direction direction, PathId path);
 
   /// `out`: room for the header, `plain_size` bytes of frames already in place behind it, and the tag. The
   /// header gets the next packet number. Returns the datagram's size.
@@ -57,7 +57,8 @@ private:
   KeyChain::Epoch epoch_;
   std::uint64_t epoch_number_ = 0;
   std::uint64_t epoch_start_ = 0;  // first packet number sealed with this key
-  std::uint64_t update_after_;     // packets per key
+  std::uint64_t update_after_;     // what one key may seal, in small packets
+  std::uint64_t sealed_ = 0;       // with this key, so counted
   std::uint64_t next_number_ = 0;
   bool confirmed_ = false;
   std::uint32_t connection_id_;

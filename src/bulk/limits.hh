@@ -12,9 +12,12 @@ namespace dh::bulk {
 // Packets and keys.
 inline constexpr std::size_t kMinDatagramBytes = 256;     // header, tag, the largest abort
 inline constexpr std::size_t kMaxDatagramBytes = 65'535;  // what UDP and a relay frame can carry
+inline constexpr std::size_t kBaseDatagramBytes = 1200;   // what any direct path carries; more is found out
 inline constexpr std::size_t kSmallPacketBytes = 2048;    // AES-GCM's limit is higher for packets up to this
 inline constexpr std::uint64_t kKeyUpdatePacketsLarge = std::uint64_t{1} << 22;  // half of RFC 9001's 2^23
 inline constexpr std::uint64_t kKeyUpdatePacketsSmall = std::uint64_t{1} << 26;  // a quarter of its 2^28
+inline constexpr std::uint64_t kLargePacketWeight =
+    kKeyUpdatePacketsSmall / kKeyUpdatePacketsLarge;  // a large packet uses up a key as so many small ones do
 inline constexpr std::uint64_t kMaxForgedPackets = std::uint64_t{1}
                                                    << 30;         // failed opens; far below 2^52, 2^36
 inline constexpr std::uint64_t kReplayWindowPackets = 64 * 1024;  // 65 ms at a million packets a second
@@ -72,6 +75,10 @@ inline constexpr Duration kLingerWhenGone = 5s;  // ... once a relay says that t
 inline constexpr Duration kIdleProbe = 1s;       // sender waiting for a window or COMPLETE asks this often
 inline constexpr Duration kMinHandover = 200ms;  // data on a path no longer preferred may still arrive
 inline constexpr int kHandoverRtts = 2;
+
+// Datagrams above kBaseDatagramBytes lost in a row while smaller ones arrive: such a size does not pass any
+// more.
+inline constexpr std::uint64_t kBlackHolePackets = 3;
 
 // So much unsent is a backlog, less may be a writer's last write.
 inline constexpr std::uint64_t kBacklogBytes = 64 * 1024;

@@ -18,7 +18,7 @@ struct PathChannel {
   PathChannel(const StreamConfig& config, Direction outgoing, PathId path, const PathProperties& given)
       : id(path),
         properties(bounded(given)),
-        sealer(config, outgoing, path, properties.datagram_bytes),
+        sealer(config, outgoing, path),
         opener(config, outgoing == Direction::ToReceiver ? Direction::ToSender : Direction::ToReceiver, path),
         rtt(properties.initial_rtt) {}
 
@@ -28,8 +28,13 @@ struct PathChannel {
     return out.subspan(wire::BulkHeader::kSize, size - wire::BulkHeader::kSize - Aead::kTagSize);
   }
 
+  void set_datagram_bytes(std::size_t bytes) {
+    properties.datagram_bytes = bytes;
+    properties = bounded(properties);
+  }
+
   const PathId id;
-  const PathProperties properties;
+  PathProperties properties;
   PacketSealer sealer;
   PacketOpener opener;
   AckTracker acks;

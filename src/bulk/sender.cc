@@ -133,6 +133,20 @@ void Sender::set_path_usable(PathId id, bool usable, Duration initial_rtt, Insta
     if (other->usable) return s.prefer(other.get(), now);
 }
 
+void Sender::set_datagram_bytes(PathId id, std::size_t bytes) {
+  if (SenderPath* path = impl_->find(id)) path->set_datagram_bytes(bytes);
+}
+
+std::size_t Sender::datagram_bytes(PathId id) const {
+  const SenderPath* path = impl_->find(id);
+  return path == nullptr ? 0 : path->channel.properties.datagram_bytes;
+}
+
+std::uint64_t Sender::black_holes(PathId id) const {
+  const SenderPath* path = impl_->find(id);
+  return path == nullptr ? 0 : path->black_holes();
+}
+
 void Sender::Impl::prefer(SenderPath* path, Instant now) {
   if (preferred == path) return;
   if (preferred != nullptr) {
@@ -341,7 +355,7 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
   if (preferred == nullptr) return std::nullopt;
   SenderPath& path = *preferred;
   const bool probe = path.probe_pending();
-  const ByteSpan plain = path.channel.plain_part(out);
+  const ByteSpan plain = path.channel.plain_part(out.first(std::min(out.size(), path.next_datagram_bytes())));
   const std::size_t most = plain.size() - wire::DataFrame::kOverhead - wire::FinFrame::kSize;
   const std::optional<SendBuffer::Chunk> chunk = stream.buffer.next_chunk(most, peer_limit);
   const std::uint64_t next_after = stream.buffer.next_offset() + (chunk && chunk->is_new ? chunk->size : 0);

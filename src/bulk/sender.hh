@@ -25,6 +25,14 @@ public:
   /// the route behind it is another one. Paths are usable when added.
   void set_path_usable(PathId id, bool usable, Duration initial_rtt, Instant now);
 
+  /// Datagrams on this path have at most this size from now on (clamped to the protocol's limits). What is in
+  /// flight stays; what of it is lost is cut anew.
+  void set_datagram_bytes(PathId id, std::size_t bytes);
+  std::size_t datagram_bytes(PathId id) const;  // 0: no such path
+  /// How often datagrams above kBaseDatagramBytes stopped arriving on this path while smaller ones did: it
+  /// fell back to that size each time, and whoever searches for sizes begins again.
+  std::uint64_t black_holes(PathId id) const;
+
   // Stream.
   std::size_t write(ByteView data);  // bytes accepted; fewer means the buffer is full
   std::size_t writable() const;      // bytes write() would accept now

@@ -47,7 +47,9 @@ void SenderPath::restart(Duration initial_rtt) {
   loss_ = {};
   last_rate_ = 0;
   since_ack_me_ = 0;
-  window_limited_ = window_full_ = held_back_ = false;
+  window_limited_ = window_full_ = held_back_ = hole_checked_ = false;
+  large_from_ = packets_.end();
+  large_lost_ = 0;
 }
 
 Sender::PathFigures SenderPath::figures() const {
@@ -149,7 +151,7 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
   if (!progress.any) return AckResult::Nothing;
 
   pto_count_ = 0;
-  probe_pending_ = false;
+  probe_pending_ = hole_checked_ = false;
   proven_ = true;
   progress_at_ = now;
   batch.largest_acked = largest;
@@ -187,6 +189,10 @@ void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest
     return;
   }
   packet.state = PacketState::Acked;
+  if (packet.wire_bytes > kBaseDatagramBytes && number >= large_from_) {
+    large_from_ = number + 1;
+    large_lost_ = 0;
+  }
   sampler_.on_acked(packet, progress.batch.now);
   stream_.buffer.on_acked(packet.offset, packet.length);
   if (packet.has_fin) stream_.fin = FinState::Acked;
@@ -205,6 +211,7 @@ void SenderPath::detect_losses(Instant now) {
                  in_flight_ -= packet.wire_bytes;
                  --packets_in_flight_;
                  put_back(packet);
+                 if (packet.wire_bytes > kBaseDatagramBytes && number >= large_from_) ++large_lost_;
                  sampler_.on_lost(packet);
                  controller_->on_packet_lost({.number = number,
                                               .bytes = packet.wire_bytes,
@@ -224,6 +231,29 @@ void SenderPath::detect_losses(Instant now) {
   batch.in_flight = in_flight_;
   relay_window_.on_loss();
   controller_->on_lost(batch);
+  // Only what is older than an acked packet is declared lost, so smaller ones sent later did arrive.
+  if (large_lost_ < kBlackHolePackets || !sends_large()) return;
+  ++black_holes_;
+  set_datagram_bytes(kBaseDatagramBytes);
+}
+
+void SenderPath::set_datagram_bytes(std::size_t bytes) {
+  if (bytes == channel.properties.datagram_bytes) return;
+  channel.set_datagram_bytes(bytes);
+  controller_->set_datagram_bytes(channel.properties.datagram_bytes);
+  large_from_ = packets_.end();
+  large_lost_ = 0;
+  hole_checked_ = false;
+}
+
+std::size_t SenderPath::next_datagram_bytes() const {
+  return probe_pending_ && sends_large() ? kBaseDatagramBytes : channel.properties.datagram_bytes;
+}
+
+/// Large datagrams may have stopped passing, and as long as more of them leave, no probe timeout comes.
+std::optional<Instant> SenderPath::hole_check_at() const {
+  if (packets_in_flight_ == 0 || probe_pending_ || hole_checked_ || !sends_large()) return std::nullopt;
+  return progress_at_ + channel.rtt.pto();
 }
 
 void SenderPath::put_back(const SentPacket& packet) {
@@ -252,6 +282,7 @@ std::optional<Instant> SenderPath::pto_at() const {
 std::optional<Instant> SenderPath::next_timeout() const {
   std::optional<Instant> next = pto_at();
   next = earlier(next, loss_.next_check());
+  next = earlier(next, hole_check_at());
   next = earlier(next, handover_at_);
   next = earlier(next, tail_.duplicate_at);
   return earlier(next, tail_.probe_at);
@@ -264,7 +295,12 @@ void SenderPath::on_timeout(bool preferred, Instant now) {
     retire(now);
   }
   repair_tail(now);
-  if (is_due(pto_at(), now)) on_pto(preferred, now);
+  if (is_due(pto_at(), now)) {
+    on_pto(preferred, now);
+  } else if (is_due(hole_check_at(), now)) {
+    hole_checked_ = true;
+    probe_pending_ = preferred;
+  }
 }
 
 void SenderPath::on_pto(bool preferred, Instant now) {

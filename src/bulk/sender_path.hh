@@ -85,6 +85,12 @@ public:
   /// Another route lies behind this path now: nothing learnt about the old one holds (RFC 9000 §9.4). Keys
   /// and packet numbers go on.
   void restart(Duration initial_rtt);
+  /// Datagrams of this size from now on; what is in flight is unaffected.
+  void set_datagram_bytes(std::size_t bytes);
+  /// What the next packet may have: a probe leaves small, so that it arrives wherever anything does.
+  std::size_t next_datagram_bytes() const;
+  /// How often only small datagrams arrived, so that this path fell back to kBaseDatagramBytes.
+  std::uint64_t black_holes() const { return black_holes_; }
   /// When too long has passed without an ack for what is in flight: the route is probably dead. Empty:
   /// nothing is in flight. `detour`: what an ack may take that comes back by another path.
   std::optional<Instant> stalls_at(Duration detour) const;
@@ -110,6 +116,10 @@ private:
 
   void on_packet_acked(std::uint64_t number, std::uint64_t old_largest, Progress& progress);
   void detect_losses(Instant now);
+  bool sends_large() const {
+    return !channel.properties.is_relay && channel.properties.datagram_bytes > kBaseDatagramBytes;
+  }
+  std::optional<Instant> hole_check_at() const;
   void put_back(const SentPacket& packet);
   void on_pto(bool preferred, Instant now);
   void repair_tail(Instant now);
@@ -140,10 +150,14 @@ private:
   Instant progress_at_{};  // last new ack, or when the first packet got into flight
   std::uint64_t since_ack_me_ = 0;
   std::uint64_t lost_packets_ = 0;
-  bool window_limited_ = false;  // since the stream last had nothing to send
-  bool window_full_ = false;     // since the last batch of acks
-  bool held_back_ = false;       // the last packet could not leave, for lack of window or of data
-  bool proven_ = false;          // something sent since restart() was acknowledged
+  bool window_limited_ = false;   // since the stream last had nothing to send
+  bool window_full_ = false;      // since the last batch of acks
+  bool held_back_ = false;        // the last packet could not leave, for lack of window or of data
+  bool proven_ = false;           // something sent since restart() was acknowledged
+  std::uint64_t large_from_ = 0;  // larger packets up to here are settled: acked, or counted before
+  std::uint64_t large_lost_ = 0;  // since the last of them that was acked
+  std::uint64_t black_holes_ = 0;
+  bool hole_checked_ = false;  // a small packet was sent since the last progress, to see whether that arrives
   unsigned pto_count_ = 0;
   bool probe_pending_ = false;
   Tail tail_;

@@ -40,7 +40,8 @@ struct StreamConfig {
   std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long and fast path
   std::size_t send_buffer = 16u << 20;             // bytes the sender keeps until they are acknowledged ...
   std::size_t most_send_buffer = 256u << 20;       // ... likewise
-  std::uint64_t key_update_packets = 0;            // packets per key; 0: by datagram size (bulk/limits.hh)
+  /// Small packets per key, a large one counting kLargePacketWeight; 0: kKeyUpdatePacketsSmall.
+  std::uint64_t key_update_packets = 0;
   Controller controller = Controller::Bbr;
   BbrConfig bbr;  // with Controller::Bbr
 };

@@ -349,9 +349,7 @@ struct Ends {
   Instant now{1s};
 
   explicit Ends(StreamConfig given)
-      : config(given),
-        sealer(config, Direction::ToReceiver, 7, 1200),
-        opener(config, Direction::ToReceiver, 7) {}
+      : config(given), sealer(config, Direction::ToReceiver, 7), opener(config, Direction::ToReceiver, 7) {}
   static StreamConfig updating_every(std::uint64_t packets) {
     StreamConfig config;
     config.key_update_packets = packets;
@@ -375,7 +373,7 @@ TEST(Keys, SealTheseGoldenBytes) {
   StreamConfig config;
   for (std::size_t i = 0; i < 64; ++i) config.secret.expose_mutable()[i] = static_cast<std::byte>(i);
   config.peer_connection_id = 0xa1b2c3d4;
-  PacketSealer sealer(config, Direction::ToReceiver, 2, 1200);
+  PacketSealer sealer(config, Direction::ToReceiver, 2);
   Bytes datagram(wire::BulkHeader::kSize + 1 + Aead::kTagSize);  // one PING
   datagram[wire::BulkHeader::kSize] = std::byte{1};
   EXPECT_EQ(datagram.size(), sealer.seal(datagram, 1, true, false));
