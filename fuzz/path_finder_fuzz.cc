@@ -1,7 +1,8 @@
 // The path finder with a peer that holds the session's keys and does what it likes: the finder stays within
-// its budget, never sends to forbidden places, uses a route only where its own ping was answered, and never
-// spins.
+// its budget, never sends to forbidden places, uses a route only where its own full ping was answered, never
+// believes in a size of which no ping was answered, and never spins.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/check.hh"
@@ -53,6 +54,7 @@ struct Ping {
   SocketId socket;
   Endpoint to;
   std::uint64_t transaction;
+  std::size_t size;
 };
 
 class Hostile {
@@ -74,6 +76,8 @@ public:
     }
     const auto allowed = static_cast<std::uint64_t>(kProbeBurst + kProbeRefill * to_seconds(now - start)) + 2;
     CHECK(blind <= allowed + pings_given + kMaxBirthdays * kBirthdayProbes);
+    const auto full = static_cast<std::uint64_t>(kFullBurst + kFullRefill * to_seconds(now - start)) + 1;
+    CHECK(blind_full <= full + full_pings_given);
   }
 
 private:
@@ -118,16 +122,19 @@ private:
 
   SocketId socket(Reader& r) { return r.u8() & 1; }
 
-  void give(SocketId socket, const Endpoint& from, const wire::ProbeBody& body) {
-    Bytes datagram(wire::kProbeSize);
-    cipher.seal(body, datagram);
+  void give(SocketId socket, const Endpoint& from, const wire::ProbeBody& body,
+            std::size_t size = wire::kProbeSize) {
+    Bytes datagram(size);
+    cipher.seal(body, datagram, size);
     finder.on_datagram(socket, from, datagram, now);
   }
   void ping(Reader& r) {
     ++pings_given;
     const SocketId at = socket(r);
     const Endpoint from = endpoint_from(r);
-    give(at, from, {wire::ProbeKind::Ping, r.u64(), endpoint_from(r)});
+    const std::size_t size = wire::kProbeSize + r.u16() % (wire::kMaxProbeSize - wire::kProbeSize + 1);
+    full_pings_given += size >= kBaseDatagram;
+    give(at, from, {wire::ProbeKind::Ping, r.u64(), endpoint_from(r)}, size);
   }
   void pong(Reader& r) {
     if (pings.empty()) return;
@@ -135,7 +142,11 @@ private:
     const bool honest = (r.u8() & 1) != 0;
     const Endpoint from = honest ? asked.to : endpoint_from(r);
     const SocketId at = honest ? asked.socket : socket(r);
-    if (from == asked.to && at == asked.socket) answered.insert({at, from});
+    if (from == asked.to && at == asked.socket) {
+      answered.insert({at, from});
+      std::size_t& most = carried[{at, from}];
+      most = std::max(most, asked.size);
+    }
     give(at, from, {wire::ProbeKind::Pong, asked.transaction, endpoint_from(r)});
   }
   void answer_stun(Reader& r) {
@@ -144,7 +155,14 @@ private:
     finder.on_datagram(at, to, wire::stun::make_reply(id, endpoint_from(r)), now);
   }
   void disturb(Reader& r) {
-    switch (r.u8() % 6) {
+    switch (r.u8() % 8) {
+      case 6: {
+        const SocketId at = socket(r);
+        const Endpoint to = endpoint_from(r);
+        return finder.on_too_big(at, to, r.u16(), now);
+      }
+      case 7:
+        return finder.on_black_hole(now);
       case 0:
         return finder.on_stalled(now);
       case 1:
@@ -175,10 +193,17 @@ private:
       finder.on_timeout(now);
     }
   }
+  void check_size(std::size_t bytes) {
+    CHECK(answered.contains(route));
+    CHECK(bytes >= kBaseDatagram && bytes <= carried[route]);
+  }
   void drain_once() {
     while (const auto event = finder.poll_event()) {
-      if (const auto* up = std::get_if<RouteUp>(&*event))
-        CHECK(answered.contains({up->route.socket, up->route.remote}));
+      if (const auto* up = std::get_if<RouteUp>(&*event)) {
+        route = {up->route.socket, up->route.remote};
+        check_size(up->route.datagram_bytes);
+      }
+      if (const auto* size = std::get_if<RouteSize>(&*event)) check_size(size->datagram_bytes);
       if (const auto* open = std::get_if<OpenSockets>(&*event)) {
         if (open->count > 1) opened += open->count;
         CHECK(opened <= kMaxBirthdays * kBirthdaySockets);
@@ -188,7 +213,7 @@ private:
     }
     while (finder.poll_call(now)) {
     }
-    Bytes buffer(2048);
+    Bytes buffer(kMaxDatagram);
     while (const auto sent = finder.poll_transmit(buffer, now))
       look_at(*sent, ByteView(buffer).first(sent->size));
   }
@@ -203,8 +228,9 @@ private:
     const auto probe = cipher.unseal(datagram);
     if (sent.ttl == 0) CHECK(probe.verdict == ProbeCipher::Verdict::Opened);
     if (probe.body.kind == wire::ProbeKind::Pong) return;
-    if (!answered.contains({sent.socket, sent.to})) ++blind;
-    pings.push_back({sent.socket, sent.to, probe.body.transaction});
+    const bool is_full = sent.size > wire::kProbeSize;
+    if (!answered.contains({sent.socket, sent.to})) ++(is_full ? blind_full : blind);
+    pings.push_back({sent.socket, sent.to, probe.body.transaction, sent.size});
     if (pings.size() > 200) pings.erase(pings.begin());
   }
 
@@ -219,11 +245,13 @@ private:
   PathFinder finder;
   ProbeCipher cipher;
   std::uint32_t round = 0, attempt = 0;
-  std::uint64_t blind = 0, pings_given = 0;
+  std::uint64_t blind = 0, blind_full = 0, pings_given = 0, full_pings_given = 0;
   std::size_t opened = 0;
   std::vector<Ping> pings;
   std::vector<Question> questions;
   std::set<std::pair<SocketId, Endpoint>> answered;
+  std::map<std::pair<SocketId, Endpoint>, std::size_t> carried;  // the largest ping that was answered
+  std::pair<SocketId, Endpoint> route;
 };
 
 }  // namespace

@@ -67,7 +67,13 @@ void HostUdp::send(const path::Transmit& to, ByteView datagram) {
   const auto found = sockets_.find(to.socket);
   if (found == sockets_.end()) return;
   if (options_.internet->send(found->second, to.to, datagram, to.ttl == 0 ? kUsualTtl : to.ttl)) return;
-  if (options_.internet->source_for(options_.host, to.to.address)) return;  // too long: as if lost
+  if (options_.internet->source_for(options_.host, to.to.address)) {
+    soon([this, socket = to.socket, remote = to.to, size = datagram.size()] {
+      session_.paths()->on_too_big(socket, remote, size, world_.now());
+      on_input_();
+    });
+    return;
+  }
   soon([this, socket = to.socket, remote = to.to] {
     session_.paths()->on_send_failed(socket, remote, world_.now());
     on_input_();
@@ -83,7 +89,8 @@ void HostUdp::network_changed() {
 std::vector<path::LocalAddress> HostUdp::local_addresses() const {
   std::vector<path::LocalAddress> out;
   for (const IpAddress& address : options_.internet->addresses_of(options_.host))
-    out.push_back({address, address.is_v4() ? kPrefixV4 : kPrefixV6});
+    out.push_back({address, address.is_v4() ? kPrefixV4 : kPrefixV6,
+                   options_.internet->mtu_of(options_.host, address)});
   return out;
 }
 

@@ -118,6 +118,12 @@ std::vector<IpAddress> Internet::addresses_of(HostId host) const {
   return all;
 }
 
+std::size_t Internet::mtu_of(HostId host, const IpAddress& address) const {
+  for (const Interface& interface : state(host).interfaces)
+    if (has(interface.addresses, address)) return interface.wire.mtu;
+  return 0;
+}
+
 bool Internet::send(SocketId id, const Endpoint& to, ByteView datagram, int ttl) {
   const auto found = sockets_.find(id);
   CHECK(found != sockets_.end());

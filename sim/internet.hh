@@ -81,6 +81,8 @@ public:
   std::optional<IpAddress> source_for(HostId host, const IpAddress& to) const;
   /// All addresses of interfaces that are up.
   std::vector<IpAddress> addresses_of(HostId host) const;
+  /// The MTU of the interface with that address; 0: none has it.
+  std::size_t mtu_of(HostId host, const IpAddress& address) const;
 
   Nat& nat(BoxId box);
   Wire& box_wire(BoxId box);

@@ -36,6 +36,10 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, ses
           [this](path::SocketId id, const Endpoint& to) {
             session_.paths()->on_send_failed(id, to, now());
             on_input_();
+          },
+          [this](path::SocketId id, const Endpoint& to, std::size_t size) {
+            session_.paths()->on_too_big(id, to, size, now());
+            on_input_();
           }),
       monitor_(executor_, [this](const NetworkState& state) {
         session_.paths()->on_local_addresses(state.addresses);

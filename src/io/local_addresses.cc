@@ -7,6 +7,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 
 #include "io/listen_socket.hh"
 
@@ -35,6 +36,14 @@ unsigned prefix_bits(const sockaddr* mask) {
   return bits;
 }
 
+// 0: unknown.
+std::size_t interface_mtu(const Fd& fd, const char* name) {
+  ifreq request{};
+  std::strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+  if (!fd || ::ioctl(fd.get(), SIOCGIFMTU, &request) != 0 || request.ifr_mtu < 0) return 0;
+  return static_cast<std::size_t>(request.ifr_mtu);
+}
+
 std::optional<IpAddress> source_towards(const Endpoint& to) {
   const Fd fd(::socket(to.address.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const SocketAddress address = SocketAddress::from(to);
@@ -48,6 +57,7 @@ std::vector<path::LocalAddress> local_networks() {
   std::vector<path::LocalAddress> out;
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return out;
+  const Fd any_socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
     if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_UP) == 0) continue;
     IpAddress address;
@@ -69,7 +79,8 @@ std::vector<path::LocalAddress> local_networks() {
     if (address.is_link_local() || address.is_unspecified()) continue;
     const bool known = std::any_of(out.begin(), out.end(),
                                    [&](const path::LocalAddress& a) { return a.address == address; });
-    if (!known) out.push_back({address, prefix_bits(entry->ifa_netmask)});
+    if (!known)
+      out.push_back({address, prefix_bits(entry->ifa_netmask), interface_mtu(any_socket, entry->ifa_name)});
   }
   freeifaddrs(list);
   std::stable_sort(out.begin(), out.end(),

@@ -13,7 +13,7 @@ namespace dh::io {
 /// machine with `lo`.
 std::vector<IpAddress> local_addresses();
 
-/// The same with the length of each network's prefix.
+/// The same with the length of each network's prefix and the interface's MTU.
 std::vector<path::LocalAddress> local_networks();
 
 /// What decides where packets of this machine leave: its addresses, and the one it would use towards the

@@ -41,16 +41,29 @@ std::uint64_t receive_buffer_of(int fd) {
   return static_cast<std::uint64_t>(value) / 2;  // the kernel doubles it for its own bookkeeping
 }
 
+/// Datagrams leave whole or not at all, whatever the kernel has heard about the path: what passes is for us
+/// to find out (RFC 8899 §4.4).
+void never_fragment(const Fd& fd, bool v6) {
+  const int probe = v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE, on = 1;
+  if (v6) {
+    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe, sizeof probe);
+    ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_DONTFRAG, &on, sizeof on);
+  } else {
+    ::setsockopt(fd.get(), IPPROTO_IP, IP_MTU_DISCOVER, &probe, sizeof probe);
+  }
+}
+
 }  // namespace
 
 struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   Impl(asio::any_io_executor executor_in, UdpOffload offload_in, OnDatagram datagram, OnBatchEnd end,
-       OnRefused refused_in)
+       OnRefused refused_in, OnTooBig too_big_in)
       : executor(std::move(executor_in)),
         offload(offload_in),
         on_datagram(std::move(datagram)),
         on_batch_end(std::move(end)),
-        on_refused(std::move(refused_in)) {}
+        on_refused(std::move(refused_in)),
+        on_too_big(std::move(too_big_in)) {}
 
   void wait(path::SocketId id) {
     const auto it = sockets.find(id);
@@ -104,11 +117,16 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     if (it != sockets.end()) {
       const std::size_t segment = batch.segment_bytes();
       const int error = transmit(*it->second, batch.bytes(), batch.count() > 1 ? segment : 0);
-      if (batch.count() > 1 && (error == EIO || error == EINVAL || error == EOPNOTSUPP)) {
-        offload.segment = false;  // this way out cannot: the same datagrams leave one by one
+      const bool whole = error == EIO || error == EINVAL || error == EOPNOTSUPP || error == EMSGSIZE;
+      if (whole && batch.count() > 1) {  // this way out cannot segment, or not into such pieces
+        bool fitted = true;
         for (ByteView rest = batch.bytes(); !rest.empty();
-             rest = rest.subspan(std::min(segment, rest.size())))
-          account(transmit(*it->second, rest.first(std::min(segment, rest.size())), 0), 1);
+             rest = rest.subspan(std::min(segment, rest.size()))) {
+          const int alone = transmit(*it->second, rest.first(std::min(segment, rest.size())), 0);
+          fitted = fitted && alone != EMSGSIZE;
+          account(alone, 1);
+        }
+        if (fitted) offload.segment = false;
       } else {
         account(error, batch.count());
       }
@@ -124,6 +142,11 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
       case EAGAIN:
       case ENOBUFS:
         counters.send_dropped += datagrams;  // as if lost on the way
+        return;
+      case EMSGSIZE:
+        counters.send_too_big += datagrams;
+        if (too_big.empty() || too_big.back().to != queued_to || too_big.back().size != batch.segment_bytes())
+          too_big.push_back({queued_socket, queued_to, batch.segment_bytes()});
         return;
       case ENETUNREACH:
       case EHOSTUNREACH:
@@ -186,6 +209,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   OnDatagram on_datagram;
   OnBatchEnd on_batch_end;
   OnRefused on_refused;
+  OnTooBig on_too_big;
   std::map<path::SocketId, std::shared_ptr<Socket>> sockets;
   UdpReader reader;
   UdpBatch batch;
@@ -193,13 +217,19 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   Endpoint queued_to;
   std::uint8_t queued_ttl = 0;
   std::vector<std::pair<path::SocketId, Endpoint>> refused;
+  struct TooBig {
+    path::SocketId socket;
+    Endpoint to;
+    std::size_t size;
+  };
+  std::vector<TooBig> too_big;
   UdpCounters counters;
 };
 
 UdpSockets::UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDatagram on_datagram,
-                       OnBatchEnd on_batch_end, OnRefused on_refused)
+                       OnBatchEnd on_batch_end, OnRefused on_refused, OnTooBig on_too_big)
     : impl_(std::make_shared<Impl>(std::move(executor), offload, std::move(on_datagram),
-                                   std::move(on_batch_end), std::move(on_refused))) {}
+                                   std::move(on_batch_end), std::move(on_refused), std::move(on_too_big))) {}
 
 UdpSockets::~UdpSockets() {
   close_all();
@@ -221,6 +251,7 @@ std::optional<std::uint16_t> UdpSockets::open(path::SocketId id, bool is_v6) {
   std::uint64_t& smallest = impl_->counters.receive_buffer_bytes;
   const std::uint64_t given = receive_buffer_of(fd.get());
   smallest = smallest == 0 ? given : std::min(smallest, given);
+  never_fragment(fd, is_v6);
   const std::uint16_t port = bound_endpoint(fd).port;
   impl_->sockets[id] = std::make_shared<Socket>(impl_->executor, fd.release(), is_v6);
   impl_->wait(id);
@@ -253,6 +284,8 @@ void UdpSockets::flush() {
   impl_->flush();
   const auto refused = std::exchange(impl_->refused, {});
   for (const auto& [id, to] : refused) impl_->on_refused(id, to);
+  const auto too_big = std::exchange(impl_->too_big, {});
+  for (const auto& [id, to, size] : too_big) impl_->on_too_big(id, to, size);
 }
 
 const UdpCounters& UdpSockets::counters() const {

@@ -20,6 +20,7 @@ struct UdpCounters {
   std::uint64_t send_calls = 0, receive_calls = 0;
   std::uint64_t send_dropped = 0;          // the socket's buffer was full
   std::uint64_t send_refused = 0;          // no route, or a firewall of this machine
+  std::uint64_t send_too_big = 0;          // for the interface
   std::uint64_t receive_dropped = 0;       // arrived while a socket's buffer was full
   std::uint64_t receive_buffer_bytes = 0;  // of the smallest, as the system gave it
 };
@@ -32,7 +33,7 @@ struct UdpOffload {
 
 /// The UDP sockets of one session: unconnected and bound to every address, so that they outlive a change of
 /// the uplink. Consecutive datagrams of one size to one place leave in one system call where the kernel can.
-/// A resource on one executor.
+/// They never leave in fragments. A resource on one executor.
 class UdpSockets {
 public:
   static constexpr int kBufferBytes = 4 << 20;  // asked for; without privileges the system may give less
@@ -41,9 +42,10 @@ public:
   using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram)>;
   using OnBatchEnd = std::function<void()>;
   using OnRefused = std::function<void(path::SocketId, const Endpoint& to)>;
+  using OnTooBig = std::function<void(path::SocketId, const Endpoint& to, std::size_t size)>;
 
   UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDatagram on_datagram,
-             OnBatchEnd on_batch_end, OnRefused on_refused);
+             OnBatchEnd on_batch_end, OnRefused on_refused, OnTooBig on_too_big);
   ~UdpSockets();
 
   /// The port it got; nullopt when the machine has no such family or no descriptor is left.

@@ -6,10 +6,11 @@
 
 namespace dh::path {
 
-/// One address of this machine with the length of its network's prefix in bits.
+/// One address of this machine with the length of its network's prefix in bits and its interface's MTU.
 struct LocalAddress {
   IpAddress address;
   unsigned prefix_bits = 0;
+  std::size_t mtu = 0;  // bytes of an IP packet; 0: unknown
   bool operator==(const LocalAddress&) const = default;
 };
 

@@ -44,6 +44,22 @@ inline constexpr Duration kSuspectFor = 10s;  // then slower
 inline constexpr Duration kSuspectSlowPing = 1s;
 inline constexpr Duration kSuspectLimit = 120s;  // then the pair is given up
 
+// The size of datagrams on a pair (RFC 8899). Payloads of UDP, in bytes.
+inline constexpr std::size_t kBaseDatagram = 1200;  // passes wherever IPv6 does; less is no path for a stream
+inline constexpr std::size_t kMaxDatagram = 9000;   // beyond jumbo frames there is nothing to win
+inline constexpr std::size_t kUsualMtu = 1500;      // of an interface that does not say
+inline constexpr std::size_t kMtuStep = 16;         // less than 1 % is not worth another probe
+inline constexpr unsigned kMaxMtuProbes = 3;        // MAX_PROBES: unanswered, then that size does not pass
+inline constexpr Duration kMtuRaise = 600s;         // PMTU_RAISE_TIMER: then larger sizes are tried again
+inline constexpr Duration kFirstMtuSlack = 10ms;    // beyond 9/8 RTT, for the first full ping's answer
+inline constexpr Duration kMtuErrorPause = 2s;      // full pings where only small ones pass: so far apart ...
+inline constexpr unsigned kMtuErrorTries = 10;      // ... so often, then with the standby pings
+// Full pings to addresses that have not answered, beside the small ones of the schedule's first steps: so
+// that proving both takes one round trip.
+inline constexpr std::size_t kEarlyFullSteps = 3;
+inline constexpr double kFullBurst = 12;    // so many at once: twice the bytes of kProbeBurst ...
+inline constexpr double kFullRefill = 0.1;  // ... so many a second, and one for each full ping that arrives
+
 // Choosing.
 inline constexpr Duration kBetterBy = 5ms;   // or a tenth of the RTT, whichever is more
 inline constexpr Duration kDwell = 10s;      // least time between two switches for the RTT's sake

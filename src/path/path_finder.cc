@@ -32,6 +32,19 @@ void PathFinder::on_local_addresses(std::vector<LocalAddress> addresses) {
   filter_.set_local(local_);
 }
 
+/// The best interface of each family: where a pair leaves by another one, the system refuses what is too big
+/// for that, and says so at once.
+void PathFinder::tell_interface_mtu(Instant now) {
+  if (!prober_) return;
+  std::array<std::size_t, 2> best{};
+  for (const LocalAddress& local : local_) {
+    if (local.address.is_loopback() && !config_.loopback_peer) continue;
+    std::size_t& mtu = best[local.address.is_v6() ? 1 : 0];
+    mtu = std::max(mtu, local.mtu == 0 ? kUsualMtu : local.mtu);
+  }
+  prober_->set_interface_mtu(best[0], best[1], now);
+}
+
 void PathFinder::on_port_mapping(bool v6, std::optional<Endpoint> external) {
   mapped_[v6 ? 1 : 0] = external;
 }
@@ -39,6 +52,7 @@ void PathFinder::on_port_mapping(bool v6, std::optional<Endpoint> external) {
 void PathFinder::on_network_changed(Instant now) {
   gatherer_.refresh(now);
   if (!prober_) return;
+  tell_interface_mtu(now);
   retries_ = 0;
   choice_.forget_stalls();
   // What was valid may have died without a word: ask it, and ask for everything else, too.
@@ -51,6 +65,7 @@ void PathFinder::on_network_changed(Instant now) {
 void PathFinder::start(const ProbeKeys& keys, Instant now) {
   CHECK(!prober_);
   prober_.emplace(keys, rng_);
+  tell_interface_mtu(now);
   if (config_.dialer) begin_attempt(wire::PunchMode::Plain, now);
 }
 
@@ -78,6 +93,18 @@ void PathFinder::on_poor(Instant now) {
 void PathFinder::on_relay_poor(Instant now) {
   choice_.forget_stalls();
   update_choice(now, "");
+}
+
+void PathFinder::on_black_hole(Instant now) {
+  if (!prober_ || !current()) return;
+  prober_->on_black_hole(current()->socket, current()->remote, now);
+  update_choice(now, "");
+}
+
+void PathFinder::on_too_big(SocketId socket, const Endpoint& to, std::size_t size, Instant now) {
+  if (!prober_) return;
+  prober_->on_too_big(socket, to, size, now);
+  update_choice(now, "it no longer takes full datagrams");
 }
 
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
@@ -116,7 +143,7 @@ void PathFinder::on_peer_datagram(SocketId socket, const Endpoint& from, Instant
   }
   // Its NAT has moved it, or its choice has: what we send the old way may go nowhere.
   const Pair* other = prober_->find(socket, from);
-  if (other == nullptr || other->state != PairState::Valid || now - route_heard_ < kFollowAfter) return;
+  if (other == nullptr || !other->carries() || now - route_heard_ < kFollowAfter) return;
   prober_->suspect(route->socket, route->remote, now);
   update_choice(now, "the peer moved");
 }
@@ -170,6 +197,9 @@ void PathFinder::update_choice(Instant now, const char* why) {
     retry_at_.reset();
     if (birthday_) birthday_.reset();
     drop_extra_sockets(true);
+  } else if (route && route->datagram_bytes != announced_->datagram_bytes) {
+    announced_ = route;
+    events_.push_back(RouteSize{route->datagram_bytes});
   } else if (!route && announced_) {
     announced_.reset();
     events_.push_back(RouteDown{why});

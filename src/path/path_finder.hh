@@ -25,6 +25,10 @@ struct PathConfig {
 struct RouteUp {
   Route route;
 };
+/// More or less passes over it than the last RouteUp or RouteSize said.
+struct RouteSize {
+  std::size_t datagram_bytes;
+};
 /// There is none any more.
 struct RouteDown {
   std::string why;  // a clause for people
@@ -42,24 +46,24 @@ struct CloseSockets {
   SocketId first;
   std::size_t count;
 };
-using PathEvent = std::variant<RouteUp, RouteDown, RouteQuiet, OpenSockets, CloseSockets>;
+using PathEvent = std::variant<RouteUp, RouteSize, RouteDown, RouteQuiet, OpenSockets, CloseSockets>;
 
 /// What is known about why there is no direct path, for one sentence to the person.
 struct Obstacle {
   bool no_socket = false;      // not even an interface with an address
   bool stun_silent = false;    // servers were asked and none answered: UDP seems blocked here
   bool peer_has_none = false;  // the peer named no address from outside
-  bool stalls = false;         // pings pass, data does not: full datagrams may be too large for the way
+  bool stalls = false;         // small pings pass, but full ones or data do not
   wire::MappingBehaviour ours = wire::MappingBehaviour::Unknown;
   wire::MappingBehaviour peers = wire::MappingBehaviour::Unknown;
 };
 
 /// Finds, keeps and mends the direct path of one session while its relay carries the traffic. Introduces the
-/// parts to each other: StunGatherer (our addresses), Prober (which pairs work), RouteChoice (which is used),
-/// BirthdaySearch. Pure; contract: after every input drain poll_call, poll_transmit and poll_event, then
-/// sleep until next_timeout(). Spec: docs/protocol/paths.md.
+/// parts to each other: StunGatherer (our addresses), Prober (which pairs work, and for which sizes:
+/// MtuSearch), RouteChoice (which is used), BirthdaySearch. Pure; contract: after every input drain
+/// poll_call, poll_transmit and poll_event, then sleep until next_timeout(). Spec: docs/protocol/paths.md.
 ///
-///   Gathering --start() and first list--> Attempt --pong--> Connected --lost--> Attempt
+///   Gathering --start() and first list--> Attempt --full pong--> Connected --lost--> Attempt
 ///                                           | ^
 ///                          nothing worked   v |  5 s, 15 s, 60 s; network change; peer's list
 ///                                          Resting
@@ -89,6 +93,8 @@ public:
   void on_poor(Instant now);
   /// The relay turned out to be no better: what rests may be chosen again.
   void on_relay_poor(Instant now);
+  /// Over the current route, small datagrams arrive and those above the base size do not any more.
+  void on_black_hole(Instant now);
 
   // Datagrams.
   /// True: it was a probe or a STUN answer.
@@ -97,6 +103,8 @@ public:
   void on_peer_datagram(SocketId socket, const Endpoint& from, Instant now);
   /// The system refused to send (no route, firewall).
   void on_send_failed(SocketId socket, const Endpoint& to, Instant now);
+  /// The system refused to send a datagram of that size (EMSGSIZE).
+  void on_too_big(SocketId socket, const Endpoint& to, std::size_t size, Instant now);
 
   void on_timeout(Instant now);
   std::optional<wire::CallMeMaybe> poll_call(Instant now);
@@ -126,6 +134,7 @@ private:
   bool has_socket(SocketId id) const;
   bool has_valid_pair() const;
   void learn_reflexive();
+  void tell_interface_mtu(Instant now);
 
   // punching.cc
   void begin_attempt(wire::PunchMode mode, Instant now);

@@ -21,12 +21,13 @@ Bytes ProbeCipher::associated_data(const wire::ProbeHeader& header) const {
   return out;
 }
 
-void ProbeCipher::seal(const wire::ProbeBody& body, ByteSpan out) {
-  CHECK(out.size() >= wire::kProbeSize);
+void ProbeCipher::seal(const wire::ProbeBody& body, ByteSpan out, std::size_t size) {
+  CHECK(size >= wire::kProbeSize && size <= wire::kMaxProbeSize && out.size() >= size);
   const wire::ProbeHeader header{peer_index_, next_counter_++};
   Bytes plain, front;
   Writer writer(plain), front_writer(front);
   body.serialize(writer);
+  writer.zeros(size - wire::kProbeSize);
   header.serialize(front_writer);
   std::memcpy(out.data(), front.data(), front.size());
   seal_->seal(counter_nonce(header.counter), associated_data(header), plain,
@@ -36,7 +37,7 @@ void ProbeCipher::seal(const wire::ProbeBody& body, ByteSpan out) {
 ProbeCipher::Opened ProbeCipher::unseal(ByteView datagram) {
   const auto header = wire::ProbeHeader::parse(datagram);
   if (!header || header->receiver_index != local_index_) return {};
-  ByteArray<wire::ProbeBody::kSize> plain;
+  Bytes plain(datagram.size() - wire::ProbeHeader::kSize - Aead::kTagSize);
   if (!open_->open(counter_nonce(header->counter), associated_data(*header),
                    datagram.subspan(wire::ProbeHeader::kSize), plain))
     return {Verdict::Forged, {}};

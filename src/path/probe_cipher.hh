@@ -32,8 +32,8 @@ public:
     wire::ProbeBody body;
   };
 
-  /// Writes kProbeSize bytes to the front of `out`.
-  void seal(const wire::ProbeBody& body, ByteSpan out);
+  /// Writes `size` bytes to the front of `out`: kProbeSize, or for a ping up to kMaxProbeSize.
+  void seal(const wire::ProbeBody& body, ByteSpan out, std::size_t size = wire::kProbeSize);
   Opened unseal(ByteView datagram);
 
 private:

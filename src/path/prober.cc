@@ -1,6 +1,7 @@
 #include "path/prober.hh"
 
 #include <algorithm>
+#include <utility>
 
 namespace dh::path {
 namespace {
@@ -35,6 +36,7 @@ bool Prober::add(SocketId socket, const Endpoint& remote, PairOrigin origin, Tie
     pair = &pairs_.back();
     pair->socket = socket;
     pair->remote = remote;
+    set_limits(*pair, start);
     pair->origin = origin;
   }
   pair->tier = tier;
@@ -86,16 +88,17 @@ Prober::Result Prober::on_datagram(SocketId socket, const Endpoint& from, ByteVi
       break;
   }
   if (opened.body.kind == wire::ProbeKind::Ping) {
-    on_ping(socket, from, opened.body, allowed, tier, now);
+    on_ping(socket, from, opened.body, datagram.size(), allowed, tier, now);
     return Result::Ping;
   }
   return on_pong(socket, from, opened.body, tier, now) ? Result::Pong : Result::Ignored;
 }
 
-void Prober::on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, bool allowed,
-                     Tier tier, Instant now) {
+void Prober::on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, std::size_t size,
+                     bool allowed, Tier tier, Instant now) {
   ++counters_.pings_received;
   credit_ = std::min(kProbeBurst, credit_ + 1);  // it paid for our probe with one of its own
+  if (size >= kBaseDatagram) full_credit_ = std::min(kFullBurst, full_credit_ + 1);
   if (!allowed) {
     ++counters_.forbidden;
     return;
@@ -117,6 +120,7 @@ void Prober::on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBod
   }
   pair->wants_opener = false;
   pair->due = now;
+  pair->wants_full = true;
 }
 
 bool Prober::on_pong(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, Tier tier,
@@ -130,6 +134,7 @@ bool Prober::on_pong(SocketId socket, const Endpoint& from, const wire::ProbeBod
   }
   ++counters_.pongs_received;
   const Duration sample = now - ping->sent_at;
+  const std::size_t size = ping->size;
   open_.erase(ping);
   seen_as_ = body.seen;
   Pair* pair = find_pair(socket, from);
@@ -138,6 +143,7 @@ bool Prober::on_pong(SocketId socket, const Endpoint& from, const wire::ProbeBod
     pair = find_pair(socket, from);
   }
   validate(*pair, sample, now);
+  if (size > wire::kProbeSize) pair->mtu.on_answered(size, now);
   return true;
 }
 
@@ -147,6 +153,7 @@ void Prober::validate(Pair& pair, Duration sample, Instant now) {
   pair.last_pong = now;
   pair.unanswered = 0;
   pair.suspect_since.reset();
+  pair.mtu.enable(*pair.rtt, now);
   schedule_next(pair, now);
 }
 
@@ -156,6 +163,7 @@ void Prober::suspect(SocketId socket, const Endpoint& remote, Instant now) {
   pair->state = PairState::Suspect;
   pair->suspect_since = pair->failed_at = now;
   pair->due = now;
+  pair->mtu.reset();  // what stands behind it now may be another path
 }
 
 void Prober::on_alive(SocketId socket, const Endpoint& remote, Instant now) {
@@ -179,6 +187,7 @@ void Prober::set_in_use(std::optional<Route> route, bool busy, Instant now) {
   in_use_ = std::move(route);
   busy_ = busy;
   if (!changed) return;
+  for (Pair& pair : pairs_) pair.mtu.set_in_use(this->in_use(pair), now);
   for (Pair& pair : pairs_)
     if (pair.state == PairState::Valid && pair.unanswered == 0) schedule_next(pair, now);
 }
@@ -229,10 +238,12 @@ void Prober::on_timeout(Instant now) {
     if (pair.state != PairState::Valid || pair.unanswered < kMissedPings || !is_due(pair.due, now)) continue;
     suspect(pair.socket, pair.remote, now);
   }
+  for (Pair& pair : pairs_) pair.mtu.on_timeout(now);
 }
 
 void Prober::refill(Instant now) {
   credit_ = std::min(kProbeBurst, credit_ + to_seconds(now - credit_at_) * kProbeRefill);
+  full_credit_ = std::min(kFullBurst, full_credit_ + to_seconds(now - credit_at_) * kFullRefill);
   credit_at_ = now;
 }
 
@@ -254,14 +265,15 @@ Pair* Prober::next_due(Instant now) {
   return best;
 }
 
-Transmit Prober::send_ping(SocketId socket, const Endpoint& remote, std::uint8_t ttl, ByteSpan out,
-                           Instant now) {
+Transmit Prober::send_ping(SocketId socket, const Endpoint& remote, std::size_t size, std::uint8_t ttl,
+                           ByteSpan out, Instant now) {
   const std::uint64_t transaction = rng_.u64();
   if (open_.size() >= kMaxOpenPings) open_.pop_front();
-  if (ttl == 0) open_.push_back({socket, remote, transaction, now});
-  cipher_.seal({wire::ProbeKind::Ping, transaction, remote}, out);
+  if (ttl == 0) open_.push_back({socket, remote, transaction, now, size});
+  cipher_.seal({wire::ProbeKind::Ping, transaction, remote}, out, size);
   ++counters_.pings_sent;
-  return {socket, remote, wire::kProbeSize, ttl};
+  if (size > wire::kProbeSize) ++counters_.full_pings_sent;
+  return {socket, remote, size, ttl};
 }
 
 std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
@@ -276,9 +288,10 @@ std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
     const Search search = searches_.front();
     searches_.pop_front();
     counters_.unproven_bytes += wire::kProbeSize;
-    return send_ping(search.socket, search.remote, search.ttl, out, now);
+    return send_ping(search.socket, search.remote, wire::kProbeSize, search.ttl, out, now);
   }
   refill(now);
+  if (auto full = poll_full(out, now)) return full;
   Pair* pair = next_due(now);
   if (pair == nullptr) return std::nullopt;
   std::uint8_t ttl = 0;
@@ -292,6 +305,8 @@ std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
       pair->round_start = now + kAfterOpener;
       ttl = kOpenerTtl;
     } else {
+      pair->wants_full = pair->wants_full || pair->step < kEarlyFullSteps;
+      pair->full_due = std::exchange(pair->wants_full, false);
       while (pair->step < kProbeSchedule.size() && pair->round_start + kProbeSchedule[pair->step] <= now)
         ++pair->step;
     }
@@ -300,12 +315,50 @@ std::optional<Transmit> Prober::poll_transmit(ByteSpan out, Instant now) {
   }
   pair->last_ping = now;
   schedule_next(*pair, now);
-  return send_ping(pair->socket, pair->remote, ttl, out, now);
+  return send_ping(pair->socket, pair->remote, wire::kProbeSize, ttl, out, now);
+}
+
+/// Padded pings: of the searches, and beside small ones to addresses that have not answered yet.
+std::optional<Transmit> Prober::poll_full(ByteSpan out, Instant now) {
+  for (Pair& pair : pairs_) {
+    if (pair.state == PairState::Valid) {
+      if (const auto size = pair.mtu.poll_probe(pair.rtt.value_or(Duration::zero()), now))
+        return send_ping(pair.socket, pair.remote, *size, 0, out, now);
+      continue;
+    }
+    if (!std::exchange(pair.full_due, false)) continue;
+    if (full_credit_ < 1) continue;
+    full_credit_ -= 1;
+    counters_.unproven_bytes += kBaseDatagram;
+    pair.mtu.on_early_probe(now);
+    return send_ping(pair.socket, pair.remote, kBaseDatagram, 0, out, now);
+  }
+  return std::nullopt;
+}
+
+void Prober::set_limits(Pair& pair, Instant now) const {
+  const bool v6 = pair.remote.address.is_v6();
+  const std::size_t overhead = udp_overhead(v6), mtu = interface_mtu_[v6 ? 1 : 0];
+  pair.mtu.set_limits(mtu - std::min(mtu, overhead), kUsualMtu - overhead, now);
+}
+
+void Prober::set_interface_mtu(std::size_t v4, std::size_t v6, Instant now) {
+  interface_mtu_ = {v4, v6};
+  for (Pair& pair : pairs_) set_limits(pair, now);
+}
+
+void Prober::on_too_big(SocketId socket, const Endpoint& remote, std::size_t size, Instant now) {
+  if (Pair* pair = find_pair(socket, remote)) pair->mtu.on_too_big(size, now);
+}
+
+void Prober::on_black_hole(SocketId socket, const Endpoint& remote, Instant now) {
+  if (Pair* pair = find_pair(socket, remote)) pair->mtu.on_black_hole(now);
 }
 
 std::optional<Instant> Prober::next_timeout() const {
   std::optional<Instant> next;
   for (const Pair& pair : pairs_) {
+    if (pair.state == PairState::Valid) next = earlier(next, pair.mtu.next_timeout());
     if (!pair.due) continue;
     const bool unproven = pair.state == PairState::Fresh || pair.state == PairState::Probing;
     if (unproven && round_probes_ >= kMaxRoundProbes) continue;

@@ -7,12 +7,14 @@
 
 #include "base/rng.hh"
 #include "path/limits.hh"
+#include "path/mtu_search.hh"
 #include "path/probe_cipher.hh"
 #include "path/route.hh"
 
 namespace dh::path {
 
-/// Where a pair of one of our sockets and one address of the peer stands. Only Valid ones may carry data.
+/// Where a pair of one of our sockets and one address of the peer stands. Only Valid ones may carry data, and
+/// only when full datagrams pass, too (Pair::carries).
 ///   Fresh --ping--> Probing --pong--> Valid --pings unanswered, or its data--> Suspect
 ///                      |                 ^--------------pong---------------------+ |
 ///                      +--schedule over--> Idle <----------given up----------------+
@@ -47,6 +49,12 @@ struct Pair {
   std::optional<Duration> rtt;  // smoothed
   unsigned unanswered = 0;      // pings in a row
   std::optional<Instant> last_pong, suspect_since, failed_at, last_ping;
+  MtuSearch mtu;
+  bool wants_full = false;  // the next ping takes a full one along, even late in the schedule
+  bool full_due = false;    // the small one has just left
+
+  /// Whether a stream may use it: pings come back, full ones too.
+  bool carries() const { return state == PairState::Valid && mtu.datagram_bytes() > 0; }
 };
 
 struct ProberCounters {
@@ -55,6 +63,7 @@ struct ProberCounters {
   std::uint64_t unexpected_pongs = 0;  // no such ping, or from another place than it was sent to
   std::uint64_t forbidden = 0;         // addresses that are not probed, see DestinationFilter
   std::uint64_t unproven_bytes = 0;    // sent to addresses that had not answered yet
+  std::uint64_t full_pings_sent = 0;   // of pings_sent: padded to ask whether that size passes
 };
 
 /// Sends sealed pings over candidate pairs and answers the peer's. Knows which pairs work and how fast; does
@@ -85,6 +94,12 @@ public:
   void on_alive(SocketId socket, const Endpoint& remote, Instant now);
   /// Does it still work? A valid pair is pinged at once.
   void ping_now(SocketId socket, const Endpoint& remote, Instant now);
+  /// What our interfaces take, as IP packets, by family.
+  void set_interface_mtu(std::size_t v4, std::size_t v6, Instant now);
+  /// This machine refused to send a datagram of that size there.
+  void on_too_big(SocketId socket, const Endpoint& remote, std::size_t size, Instant now);
+  /// Datagrams above the base size have stopped arriving there.
+  void on_black_hole(SocketId socket, const Endpoint& remote, Instant now);
   void on_timeout(Instant now);
   /// Which pair carries traffic, and whether it is busy: sets the keepalive rate.
   void set_in_use(std::optional<Route> route, bool busy, Instant now);
@@ -104,6 +119,7 @@ private:
     Endpoint remote;
     std::uint64_t transaction;
     Instant sent_at;
+    std::size_t size;
   };
   struct Pong {
     SocketId socket;
@@ -116,11 +132,14 @@ private:
     std::uint8_t ttl;
   };
   Pair* find_pair(SocketId socket, const Endpoint& remote);
-  void on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, bool allowed, Tier tier,
-               Instant now);
+  void on_ping(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, std::size_t size,
+               bool allowed, Tier tier, Instant now);
   bool on_pong(SocketId socket, const Endpoint& from, const wire::ProbeBody& body, Tier tier, Instant now);
   void validate(Pair& pair, Duration sample, Instant now);
-  Transmit send_ping(SocketId socket, const Endpoint& remote, std::uint8_t ttl, ByteSpan out, Instant now);
+  Transmit send_ping(SocketId socket, const Endpoint& remote, std::size_t size, std::uint8_t ttl,
+                     ByteSpan out, Instant now);
+  std::optional<Transmit> poll_full(ByteSpan out, Instant now);
+  void set_limits(Pair& pair, Instant now) const;
   void schedule_next(Pair& pair, Instant now);
   Duration patience(const Pair& pair) const;
   Pair* next_due(Instant now);
@@ -140,7 +159,9 @@ private:
   bool busy_ = false;
   Instant next_free_{};  // when the next unproven probe may leave
   std::size_t round_probes_ = 0;
-  double credit_ = kProbeBurst;  // unproven probes that may be sent, as of credit_at_
+  double credit_ = kProbeBurst;      // unproven probes that may be sent, as of credit_at_
+  double full_credit_ = kFullBurst;  // full ones
+  std::array<std::size_t, 2> interface_mtu_{kUsualMtu, kUsualMtu};  // IPv4, IPv6
   Instant credit_at_{};
   std::optional<Endpoint> seen_as_;
   ProberCounters counters_;

@@ -30,6 +30,7 @@ struct Route {
   Endpoint remote;
   Tier tier = Tier::Direct;
   Duration rtt{};
+  std::size_t datagram_bytes = 0;  // what it is known to carry
 };
 
 /// One datagram to send; its bytes are in the buffer the caller gave.

@@ -59,7 +59,7 @@ const std::optional<Route>& RouteChoice::choose(const std::deque<Pair>& pairs, I
   const Pair *present = nullptr, *best = nullptr;
   rests_until_.reset();
   for (const Pair& pair : pairs) {
-    if (pair.state != PairState::Valid) continue;
+    if (!pair.carries()) continue;
     if (const auto until = rests_until(pair, now)) {
       rests_until_ = earlier(rests_until_, until);
       continue;
@@ -78,7 +78,8 @@ const std::optional<Route>& RouteChoice::choose(const std::deque<Pair>& pairs, I
     ++switches_;
     switched_at_ = now;
   }
-  current_ = Route{chosen->socket, chosen->remote, chosen->tier, chosen->rtt.value_or(Duration::zero())};
+  current_ = Route{chosen->socket, chosen->remote, chosen->tier, chosen->rtt.value_or(Duration::zero()),
+                   chosen->mtu.datagram_bytes()};
   return current_;
 }
 

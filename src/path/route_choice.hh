@@ -11,12 +11,12 @@ namespace dh::path {
 /// never flap. A small value.
 class RouteChoice {
 public:
-  /// The choice among `pairs` now. Keeps the present one unless it no longer works or another is clearly
-  /// better.
+  /// The choice among `pairs` that carry() now. Keeps the present one unless it no longer works or another is
+  /// clearly better.
   const std::optional<Route>& choose(const std::deque<Pair>& pairs, Instant now);
   /// The present route took traffic and did not deliver it. Once is bad luck: it is chosen again as soon as
   /// it answers. When it happens again, its address rests for a while, each time twice as long, whatever it
-  /// answers: small probes pass where the traffic does not, behind a gap in the path's MTU for example.
+  /// answers: probes pass where the traffic does not, for example where something counts packets.
   void on_stalled(Instant now, Duration least_rest = {});
   void forget_stalls() { stalls_.clear(); }
   /// When a pair that works, but rests, may be chosen again.

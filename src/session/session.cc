@@ -138,6 +138,8 @@ SessionCounters Session::counters() const {
   out.unknown_packets = impl_->unknown_packets;
   out.relay_bytes = impl_->relay_bytes;
   out.direct_bytes = impl_->direct_bytes;
+  out.direct_datagram_bytes = impl_->direct_datagram_bytes;
+  out.black_holes = impl_->black_holes;
   return out;
 }
 

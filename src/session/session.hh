@@ -56,7 +56,6 @@ struct SessionConfig {
   AeadKind aead = AeadKind::Aes256Gcm;  // dialer: what this machine does fastest
   PathPolicy paths = PathPolicy::Best;
   bulk::Controller controller = bulk::Controller::Bbr;  // sending, over direct paths
-  std::size_t direct_datagram_bytes = 1200;             // fits every path that carries IPv6
   std::size_t relay_datagram_bytes = 32'512;            // a frame of it fits a 32 KiB WebSocket message
 };
 
@@ -99,6 +98,8 @@ struct SessionCounters {
   std::uint64_t unknown_packets = 0;                    // neither handshake, control nor bulk, or not ours
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // of the stream, sent and received, per relay
   std::uint64_t direct_bytes = 0;                       // of the stream, over direct paths
+  std::size_t direct_datagram_bytes = 0;  // the largest that the direct path in use, or the last one, carries
+  std::uint64_t black_holes = 0;          // it stopped carrying what it had carried before
 };
 
 /// One session from token to goodbye, for either role and direction: introduces handshake or claim gate,

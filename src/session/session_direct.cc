@@ -4,11 +4,15 @@
 #include <algorithm>
 
 #include "base/overloaded.hh"
+#include "bulk/limits.hh"
+#include "path/limits.hh"
 #include "session/session_impl.hh"
 #include "wire/datagram.hh"
 
 namespace dh::session {
 namespace {
+
+static_assert(path::kBaseDatagram == bulk::kBaseDatagramBytes, "a path is chosen for the stream's packets");
 
 constexpr std::string_view kFromDialer = "probe i->r";
 constexpr std::string_view kFromListener = "probe r->i";
@@ -50,6 +54,7 @@ void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, By
       if (!authentic) break;
       direct_bytes += bytes.size();
       if (dialer() && state == State::Meeting) accepted(now);
+      watch_size(now);
       return heard_direct(socket, from, now);
     }
     case wire::DatagramKind::Control:
@@ -77,6 +82,7 @@ void Session::Impl::read_paths(Instant now) {
   while (auto event = paths->poll_event()) {
     std::visit(Overloaded{
                    [&](const path::RouteUp& up) { use_direct(up.route, now); },
+                   [&](const path::RouteSize& size) { resize_direct(size.datagram_bytes); },
                    [&](const path::RouteDown& down) { leave_direct(down.why, now); },
                    [&](const path::RouteQuiet&) {
                      if (control && control->all_acknowledged())
@@ -93,12 +99,27 @@ void Session::Impl::read_paths(Instant now) {
 void Session::Impl::use_direct(const path::Route& route, Instant now) {
   direct = route;
   direct_deadline.reset();
+  resize_direct(route.datagram_bytes);
   if (sender) {
     sender->set_path_usable(kDirectPath, true, route.rtt, now);
     sender->prefer_path(kDirectPath, now);
+    black_holes = sender->black_holes(kDirectPath);
   }
   if (receiver) receiver->set_path_usable(kDirectPath, true);
   events.push_back(DirectInUse{route});
+}
+
+void Session::Impl::resize_direct(std::size_t datagram_bytes) {
+  direct->datagram_bytes = direct_datagram_bytes = datagram_bytes;
+  if (sender) sender->set_datagram_bytes(kDirectPath, datagram_bytes);
+}
+
+/// The stream is the first to notice when the path carries less than before.
+void Session::Impl::watch_size(Instant now) {
+  if (!sender || !direct || sender->black_holes(kDirectPath) == black_holes) return;
+  black_holes = sender->black_holes(kDirectPath);
+  paths->on_black_hole(now);
+  read_paths(now);
 }
 
 void Session::Impl::leave_direct(const std::string& why, Instant now) {

@@ -40,9 +40,11 @@ struct Session::Impl {
   void heard_direct(path::SocketId socket, const Endpoint& from, Instant now);
   void read_paths(Instant now);
   void use_direct(const path::Route& route, Instant now);
+  void resize_direct(std::size_t datagram_bytes);
   void leave_direct(const std::string& why, Instant now);
   bool compares_delivery() const;
   void watch_delivery(Instant now);
+  void watch_size(Instant now);
   std::optional<Instant> last_heard() const;
   bool policy(PathPolicy which) const { return config.paths == which; }
 
@@ -86,7 +88,8 @@ struct Session::Impl {
   std::optional<path::Route> direct;  // in use
   std::optional<Instant> direct_heard, direct_deadline;
   DeliveryWatch delivery;
-  std::uint64_t direct_bytes = 0;
+  std::uint64_t direct_bytes = 0, black_holes = 0;
+  std::size_t direct_datagram_bytes = 0;
   PublicKey peer{};
   std::deque<SessionEvent> events;
   std::deque<std::pair<std::size_t, Bytes>> copies;  // control packets for the other relays

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/check.hh"
+#include "bulk/limits.hh"
 #include "session/session_impl.hh"
 #include "wire/datagram.hh"
 
@@ -146,6 +147,7 @@ void Session::Impl::bulk_packet(std::size_t relay, ByteSpan bytes, Instant now) 
   if (authentic) {
     count_bytes(relay, bytes.size());
     if (dialer() && state == State::Meeting) accepted(now);  // the yes itself may be late; this proves it
+    watch_size(now);
     heard(relay, now);
   } else {
     ++unknown_packets;
@@ -242,7 +244,7 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
   }
   if (paths) {
     bulk::PathProperties by_udp;
-    by_udp.datagram_bytes = config.direct_datagram_bytes;
+    by_udp.datagram_bytes = bulk::kBaseDatagramBytes;
     if (sender) sender->add_path(kDirectPath, by_udp, now);
     if (sender) sender->set_path_usable(kDirectPath, false, by_udp.initial_rtt, now);
     if (receiver) receiver->add_path(kDirectPath, by_udp, now);

@@ -33,6 +33,7 @@ void Session::Impl::timeout(Instant now, UnixSeconds wall) {
     read_paths(now);
   }
   if (sender) sender->on_timeout(now);
+  watch_size(now);
   if (receiver) receiver->on_timeout(now);
   if (state == State::Meeting) return meeting_timeout(now);
   if (state == State::Closing) {

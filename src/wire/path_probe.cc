@@ -27,7 +27,8 @@ std::expected<ProbeHeader, WireError> ProbeHeader::parse(ByteView datagram) {
   header.receiver_index = reader.u32();
   header.counter = reader.u64();
   if (!reader.ok()) return std::unexpected(reader.error());
-  if (datagram.size() != kProbeSize) return std::unexpected(WireError::BadValue);
+  if (datagram.size() < kProbeSize || datagram.size() > kMaxProbeSize)
+    return std::unexpected(WireError::BadValue);
   return header;
 }
 
@@ -39,12 +40,13 @@ void ProbeBody::serialize(Writer& w) const {
 }
 
 std::expected<ProbeBody, WireError> ProbeBody::parse(ByteView plain) {
-  if (plain.size() != kSize) return std::unexpected(WireError::Truncated);
+  if (plain.size() < kSize) return std::unexpected(WireError::Truncated);
   Reader reader(plain);
   ProbeBody body;
   const std::uint8_t kind = reader.u8();
   if (kind < 1 || kind > 2) return std::unexpected(WireError::BadValue);
   body.kind = static_cast<ProbeKind>(kind);
+  if (body.kind == ProbeKind::Pong && plain.size() != kSize) return std::unexpected(WireError::BadValue);
   body.transaction = reader.u64();
   body.seen = read_endpoint(reader);
   return body;

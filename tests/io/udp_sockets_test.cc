@@ -19,14 +19,14 @@ Bytes numbered(std::size_t size, std::size_t number) {
 struct UdpPair {
   explicit UdpPair(UdpOffload offload)
       : sender(
-            context.get_executor(), offload, [](auto&&...) {}, [] {}, [](auto&&...) {}),
+            context.get_executor(), offload, [](auto&&...) {}, [] {}, [](auto&&...) {}, [](auto&&...) {}),
         receiver(
             context.get_executor(), offload,
             [this](path::SocketId, const Endpoint& from, ByteSpan datagram) {
               sources.push_back(from);
               heard.emplace_back(datagram.begin(), datagram.end());
             },
-            [] {}, [](auto&&...) {}) {
+            [] {}, [](auto&&...) {}, [](auto&&...) {}) {
     const auto from = sender.open(0, false), to = receiver.open(0, false);
     sender_port = from.value();
     target = {IpAddress::v4(127, 0, 0, 1), to.value()};

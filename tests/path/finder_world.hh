@@ -77,11 +77,13 @@ struct World {
     drain(b, a);
   }
   void drain(Side& from, Side& to) {
-    Bytes buffer(2048);
+    Bytes buffer(kMaxDatagram);
     while (auto event = from.finder.poll_event()) {
       if (const auto* up = std::get_if<RouteUp>(&*event)) {
         from.route = up->route;
         if (!from.up_at) from.up_at = now;
+      } else if (const auto* size = std::get_if<RouteSize>(&*event)) {
+        from.route->datagram_bytes = size->datagram_bytes;
       } else if (const auto* down = std::get_if<RouteDown>(&*event)) {
         from.route.reset();
         from.lost.push_back(down->why);

@@ -177,8 +177,11 @@ TEST(PathFinder, AHostileListAimsAtNobodyAndStaysWithinItsBudget) {
 TEST(PathFinder, NewAttemptsDoNotRefillTheBudgetForProbesIntoTheBlue) {
   World world;
   world.host(world.b, "6.6.6.22", 24, 40'002);
-  int sent_from_b = 0;
-  world.on_sent = [&](World::Side& from, const Transmit&, const Bytes&) { sent_from_b += &from == &world.b; };
+  int sent_from_b = 0, full = 0;
+  world.on_sent = [&](World::Side& from, const Transmit& sent, const Bytes&) {
+    sent_from_b += &from == &world.b;
+    full += &from == &world.b && sent.size > wire::kProbeSize;
+  };
   world.b.finder.start(World::keys(false), world.now);
   for (std::uint8_t i = 1; i <= 100; ++i) {
     wire::CallMeMaybe call;
@@ -190,7 +193,9 @@ TEST(PathFinder, NewAttemptsDoNotRefillTheBudgetForProbesIntoTheBlue) {
     world.run_for(1s);
   }
   EXPECT_GE(sent_from_b, kProbeBurst);
-  EXPECT_LE(sent_from_b, kProbeBurst + 100 * kProbeRefill + 1);
+  EXPECT_LE(sent_from_b - full, kProbeBurst + 100 * kProbeRefill + 1);
+  EXPECT_GE(full, kFullBurst);
+  EXPECT_LE(full, kFullBurst + 100 * kFullRefill + 1);
 }
 
 // And one that asks for a birthday search every time.
@@ -266,7 +271,11 @@ TEST(RouteChoice, TwoEqualPathsNeverFlap) {
   Instant now = Instant{} + 100s;
   std::uint64_t before = 0;
   for (int i = 0; i < 600; ++i, now += 1s) {
-    for (Pair& pair : pairs) pair.state = PairState::Valid;
+    for (Pair& pair : pairs) {
+      pair.state = PairState::Valid;
+      pair.mtu.on_early_probe(now);
+      pair.mtu.on_answered(kBaseDatagram, now);
+    }
     pairs[0].rtt = i % 2 == 0 ? 40ms : 43ms;
     pairs[1].rtt = i % 2 == 0 ? 43ms : 40ms;
     choice.choose(pairs, now);
