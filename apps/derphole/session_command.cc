@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -79,6 +81,15 @@ std::string share_words(double relay_share) {
   return fmt::format("direct {}%, relay {}%", 100 - relay, relay);
 }
 
+// For networks and kernels where it goes wrong, and to measure what it is worth.
+io::UdpOffload udp_offload_from_environment() {
+  const char* value = std::getenv("DERPHOLE_UDP_OFFLOAD");
+  if (value == nullptr || *value == '\0' || std::string_view(value) == "on") return {};
+  if (std::string_view(value) == "off") return {.segment = false, .coalesce = false};
+  throw CommandError(Exit::Usage, fmt::format("DERPHOLE_UDP_OFFLOAD is {}; it may be on or off, or unset",
+                                              printable(value)));
+}
+
 session::PathPolicy policy_of(const CommonOptions& common) {
   if (common.force_relay && common.require_direct)
     throw CommandError(Exit::Usage, "--force-relay and --require-direct exclude each other");
@@ -123,6 +134,7 @@ SessionCommand::SessionCommand(const CommonOptions& common, session::Direction d
     : reporter_(common.reporter()),
       direction_(direction),
       policy_(policy_of(common)),
+      udp_offload_(udp_offload_from_environment()),
       signals_(context_, SIGINT, SIGTERM, SIGHUP) {
   std::signal(SIGPIPE, SIG_IGN);
   watch_signals();
@@ -153,6 +165,7 @@ void SessionCommand::watch_signals() {
 
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   options.session.paths = policy_;
+  options.udp_offload = udp_offload_;
   driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
   driver_->start();
   context_.restart();
@@ -233,17 +246,20 @@ void SessionCommand::on_progress(std::uint64_t bytes, std::uint64_t total) {
   reporter_.progress(bytes, total, badge_, io::now());
 }
 
-void SessionCommand::on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
-                              Duration open_for) {
+void SessionCommand::on_ended(const session::SessionEnded& end, const io::SessionReport& report) {
   ended_ = end;
-  if (end.end == session::SessionEnd::Complete) report_done(counters, open_for);
+  if (end.end == session::SessionEnd::Complete) {
+    hint_at_small_buffers(report.udp);
+    report_done(report);
+  }
   signals_.cancel();
   context_.stop();
 }
 
-void SessionCommand::report_done(const session::SessionCounters& counters, Duration open_for) {
+void SessionCommand::report_done(const io::SessionReport& report) {
+  const session::SessionCounters& counters = report.counters;
   const std::uint64_t bytes = counters.stream.stream_bytes;
-  const double seconds = std::max(1e-9, to_seconds(open_for));
+  const double seconds = std::max(1e-9, to_seconds(report.open_for));
   const double rate = static_cast<double>(bytes) / seconds;
   std::uint64_t by_relay = 0;
   for (const std::uint64_t relay : counters.relay_bytes) by_relay += relay;
@@ -253,20 +269,36 @@ void SessionCommand::report_done(const session::SessionCounters& counters, Durat
   reporter_.detail("resent-bytes", fmt::format("{}", counters.stream.resent_bytes));
   reporter_.detail("packets-lost", fmt::format("{}", counters.stream.packets_lost));
   reporter_.detail("forged-packets", fmt::format("{}", counters.stream.forged));
-  reporter_.event("done", {{"bytes", Reporter::number(bytes)},
-                           {"seconds", Reporter::number(seconds)},
-                           {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
-                           {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
-                           {"packets_sent", Reporter::number(counters.stream.packets_sent)},
-                           {"packets_received", Reporter::number(counters.stream.packets_received)},
-                           {"packets_lost", Reporter::number(counters.stream.packets_lost)},
-                           {"spurious_losses", Reporter::number(counters.stream.spurious_losses)},
-                           {"relay_bytes", Reporter::number(by_relay)},
-                           {"direct_bytes", Reporter::number(counters.direct_bytes)},
-                           {"relay_share", Reporter::number(relay_share)}});
+  reporter_.event("done",
+                  {{"bytes", Reporter::number(bytes)},
+                   {"seconds", Reporter::number(seconds)},
+                   {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
+                   {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
+                   {"packets_sent", Reporter::number(counters.stream.packets_sent)},
+                   {"packets_received", Reporter::number(counters.stream.packets_received)},
+                   {"packets_lost", Reporter::number(counters.stream.packets_lost)},
+                   {"spurious_losses", Reporter::number(counters.stream.spurious_losses)},
+                   {"relay_bytes", Reporter::number(by_relay)},
+                   {"direct_bytes", Reporter::number(counters.direct_bytes)},
+                   {"relay_share", Reporter::number(relay_share)},
+                   {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
+                   {"socket_drops", Reporter::number(report.udp.receive_dropped)},
+                   {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}});
   reporter_.line(fmt::format("{} {} in {}, {}, {}",
                              direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),
-                             human_duration(open_for), human_rate(rate), share_words(relay_share)));
+                             human_duration(report.open_for), human_rate(rate), share_words(relay_share)));
+}
+
+void SessionCommand::hint_at_small_buffers(const io::UdpCounters& udp) {
+  constexpr std::uint64_t kWanted = io::UdpSockets::kBufferBytes;
+  if (udp.receive_dropped == 0 || udp.receive_buffer_bytes >= kWanted) return;
+  const std::string words = fmt::format(
+      "{} datagrams found this machine's UDP buffer full and were sent again. For more speed, as root: "
+      "sysctl -w "
+      "net.core.rmem_max={}",
+      udp.receive_dropped, kWanted);
+  reporter_.event("buffer-hint", {{"message", Reporter::text(words)}});
+  reporter_.line(words);
 }
 
 }  // namespace dh::app

@@ -44,16 +44,17 @@ public:
   void on_back(Duration silent_for) override;
   void on_progress(std::uint64_t bytes, std::uint64_t total) override;
   void on_path_check(session::Session& session) override;
-  void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
-                Duration open_for) override;
+  void on_ended(const session::SessionEnded& end, const io::SessionReport& report) override;
 
 private:
   void watch_signals();
-  void report_done(const session::SessionCounters& counters, Duration open_for);
+  void report_done(const io::SessionReport& report);
+  void hint_at_small_buffers(const io::UdpCounters& udp);
 
   Reporter reporter_;
   session::Direction direction_;
   session::PathPolicy policy_;
+  io::UdpOffload udp_offload_;
   // Never destroyed: its resolver thread may sit in a dead DNS for half a minute, and nobody should wait for
   // that at the end.
   boost::asio::io_context& context_ = *new boost::asio::io_context;

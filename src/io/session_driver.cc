@@ -298,9 +298,12 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     for (const auto& port : ports)
       flushed = flushed && (!port || !port->client->is_up() || port->client->flushed());
     if (flushed || now() >= flush_until) {
-      const session::SessionCounters counters = session.counters();
+      SessionReport report{.counters = session.counters(), .udp = {}, .min_rtt = {}, .open_for = open_for};
+      if (direct) report.udp = direct->counters();
+      if (const auto path = session.controller_report(); path && path->min_rtt > Duration::zero())
+        report.min_rtt = path->min_rtt;
       close();
-      observer.on_ended(*result, counters, open_for);
+      observer.on_ended(*result, report);
       return;
     }
     timer.expires_after(1ms);

@@ -12,6 +12,14 @@
 
 namespace dh::io {
 
+/// How a session went.
+struct SessionReport {
+  session::SessionCounters counters;
+  UdpCounters udp;                  // of the direct paths' sockets
+  std::optional<Duration> min_rtt;  // of the path in use at the end, as the sender saw it
+  Duration open_for{};
+};
+
 /// What a running session tells the command that started it. Called on the driver's executor.
 class SessionObserver {
 public:
@@ -29,8 +37,7 @@ public:
   /// With every progress: for hints about the path.
   virtual void on_path_check(session::Session& session) = 0;
   /// The last call.
-  virtual void on_ended(const session::SessionEnded& end, const session::SessionCounters& counters,
-                        Duration open_for) = 0;
+  virtual void on_ended(const session::SessionEnded& end, const SessionReport& report) = 0;
 };
 
 struct SessionDriverOptions {

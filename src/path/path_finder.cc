@@ -13,6 +13,7 @@ PathFinder::PathFinder(const PathConfig& config, Instant now, Rng& rng)
 }
 
 void PathFinder::on_socket_open(SocketId socket, bool is_v6, std::uint16_t port, Instant now) {
+  list_may_differ_ = true;
   if (has_socket(socket)) return;
   sockets_.push_back({socket, is_v6, port});
   const bool for_birthday = birthday_ && socket != fresh_socket_ && socket >= kFirstExtraSocket;
@@ -20,6 +21,7 @@ void PathFinder::on_socket_open(SocketId socket, bool is_v6, std::uint16_t port,
 }
 
 void PathFinder::on_socket_failed(SocketId socket, Instant now) {
+  list_may_differ_ = true;
   std::erase_if(sockets_, [socket](const Socket& s) { return s.id == socket; });
   gatherer_.close_socket(socket);
   if (prober_) prober_->close_socket(socket);
@@ -28,6 +30,7 @@ void PathFinder::on_socket_failed(SocketId socket, Instant now) {
 }
 
 void PathFinder::on_local_addresses(std::vector<LocalAddress> addresses) {
+  list_may_differ_ = true;
   local_ = std::move(addresses);
   filter_.set_local(local_);
 }
@@ -46,10 +49,12 @@ void PathFinder::tell_interface_mtu(Instant now) {
 }
 
 void PathFinder::on_port_mapping(bool v6, std::optional<Endpoint> external) {
+  list_may_differ_ = true;
   mapped_[v6 ? 1 : 0] = external;
 }
 
 void PathFinder::on_network_changed(Instant now) {
+  list_may_differ_ = true;
   gatherer_.refresh(now);
   if (!prober_) return;
   tell_interface_mtu(now);
@@ -108,6 +113,7 @@ void PathFinder::on_too_big(SocketId socket, const Endpoint& to, std::size_t siz
 }
 
 bool PathFinder::on_datagram(SocketId socket, const Endpoint& from, ByteView datagram, Instant now) {
+  list_may_differ_ = true;
   if (gatherer_.on_datagram(socket, from, datagram, now)) {
     learn_reflexive();
     return true;
@@ -212,6 +218,7 @@ void PathFinder::update_choice(Instant now, const char* why) {
 }
 
 void PathFinder::on_timeout(Instant now) {
+  list_may_differ_ = true;
   if (!prober_) return;
   prober_->on_timeout(now);
   if (is_due(call_turn(), now)) take_call(now);

@@ -171,6 +171,7 @@ private:
   std::uint32_t attempt_ = 0, round_ = 0;
   wire::PunchMode mode_ = wire::PunchMode::Plain;
   bool call_due_ = false;              // our list is to be sent
+  bool list_may_differ_ = false;       // something was heard since it was last compared with what was sent
   std::optional<Instant> mode_until_;  // of the running attempt
   std::optional<Instant> retry_at_;
   std::size_t retries_ = 0;

@@ -173,7 +173,8 @@ wire::CallMeMaybe PathFinder::make_call() {
 std::optional<wire::CallMeMaybe> PathFinder::poll_call(Instant now) {
   if (!prober_ || attempt_ == 0) return std::nullopt;
   // A candidate that came later (a port mapping, a second server) is news.
-  if (!call_due_ && phase_ != Phase::Resting && mode_ == PunchMode::Plain && candidates() != sent_candidates_)
+  const bool look = std::exchange(list_may_differ_, false) && !call_due_;
+  if (look && phase_ != Phase::Resting && mode_ == PunchMode::Plain && candidates() != sent_candidates_)
     call_due_ = true;
   if (!call_due_ || !list_ready(now)) return std::nullopt;
   call_due_ = false;
@@ -188,6 +189,7 @@ std::optional<wire::CallMeMaybe> PathFinder::poll_call(Instant now) {
 }
 
 void PathFinder::on_call(const wire::CallMeMaybe& call, Instant now) {
+  list_may_differ_ = true;
   if (!prober_ || (peer_ && call.round <= peer_->round)) return;
   if (waiting_call_ && call.round <= waiting_call_->round) return;
   waiting_call_ = call;  // the newest list is all that matters

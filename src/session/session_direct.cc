@@ -46,8 +46,11 @@ std::optional<Instant> Session::Impl::last_heard() const {
 
 void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now) {
   if (state == State::Ended || !paths) return;
-  if (paths->on_datagram(socket, from, bytes, now)) return read_paths(now);
-  switch (wire::datagram_kind(bytes)) {
+  const wire::DatagramKind kind = wire::datagram_kind(bytes);
+  // Most are of the stream: they shall not wait for everybody else to look at them first.
+  const bool ours = kind == wire::DatagramKind::Bulk || kind == wire::DatagramKind::Control;
+  if (!ours && paths->on_datagram(socket, from, bytes, now)) return read_paths(now);
+  switch (kind) {
     case wire::DatagramKind::Bulk: {
       const bool authentic = sender ? sender->on_datagram(kDirectPath, bytes, now)
                                     : receiver && receiver->on_datagram(kDirectPath, bytes, now);
