@@ -369,6 +369,22 @@ struct Ends {
   static void fill(Bytes& datagram) { std::fill(datagram.begin(), datagram.end(), std::byte{1}); }
 };
 
+TEST(Keys, ALargePacketUsesUpAKeyLikeSixteenSmallOnes) {
+  Ends ends(Ends::updating_every(64));
+  const auto seal = [&](std::size_t plain) {
+    Bytes datagram(plain + wire::BulkHeader::kSize + Aead::kTagSize);
+    ends.sealer.seal(datagram, plain, false, false);
+    ends.sealer.on_acked(ends.sealer.next_number() - 1);
+  };
+  for (int i = 0; i < 16; ++i) seal(1200);
+  for (int i = 0; i < 3; ++i) seal(kSmallPacketBytes);
+  EXPECT_EQ(ends.sealer.updates(), 0u) << "16 + 3 * 16 is as much as one key may seal";
+  seal(20);
+  EXPECT_EQ(ends.sealer.updates(), 1u);
+  for (int i = 0; i < 63; ++i) seal(1200);
+  EXPECT_EQ(ends.sealer.updates(), 1u);
+}
+
 TEST(Keys, SealTheseGoldenBytes) {
   StreamConfig config;
   for (std::size_t i = 0; i < 64; ++i) config.secret.expose_mutable()[i] = static_cast<std::byte>(i);

@@ -20,6 +20,7 @@ struct LinkProperties {
   double bytes_per_second = 0;          // 0: infinitely fast
   std::size_t queue_packets = 0;        // drop-tail behind the rate; 0: endless
   bool dead = false;
+  std::size_t mtu = SIZE_MAX;  // bytes of a datagram; larger ones vanish without a word
 };
 
 inline StreamConfig config_of(std::uint64_t seed) {
@@ -73,6 +74,10 @@ public:
     }
     step();
   }
+  void set_datagram_bytes(PathId id, std::size_t bytes) {
+    paths[id].properties.datagram_bytes = bytes;
+    sender.set_datagram_bytes(id, bytes);
+  }
   bool done() const { return sender_end.has_value() && receiver_end.has_value(); }
   bool complete() const {
     return sender_end && receiver_end && std::holds_alternative<StreamComplete>(*sender_end) &&
@@ -82,6 +87,7 @@ public:
   // How the reader behaves.
   double read_bytes_per_second = 0;  // 0: at once
   bool reader_stopped = false;
+  double write_bytes_per_second = 0;  // 0: at once; else whenever the world is stepped
   Duration confirm_delay = 0ms;
   bool finishes = true;
 
@@ -133,13 +139,20 @@ private:
       }
       sender.on_timeout(now);
       receiver.on_timeout(now);
-      if (written < source.size()) written += sender.write(ByteView(source).subspan(written));
+      if (const std::size_t size = to_write(); size > 0)
+        written += sender.write(ByteView(source).subspan(written, size));
       if (finishes && written == source.size()) sender.finish();
       read();
       pump(true);
       pump(false);
       events();
     }
+  }
+
+  std::size_t to_write() const {
+    if (write_bytes_per_second == 0) return source.size() - written;
+    const auto due = static_cast<std::size_t>(to_seconds(now - Instant(1s)) * write_bytes_per_second);
+    return std::clamp(due, written, source.size()) - written;
   }
 
   void read() {
@@ -220,7 +233,7 @@ private:
       rng.fill(ByteSpan(forged).subspan(6));
       fly(from_sender, id, at + link.delay, std::move(forged));
     }
-    if (link.dead || rng.chance(link.loss)) return;
+    if (link.dead || bytes.size() > link.mtu || rng.chance(link.loss)) return;
     const int copies = rng.chance(link.duplicate) ? 2 : 1;
     for (int i = 0; i < copies; ++i) {
       Bytes copy = bytes;

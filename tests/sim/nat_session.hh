@@ -22,7 +22,8 @@ struct NatSessionOptions {
   LinkModel relay_link{.delay = 10ms};                            // and as long over the relay
   /// What a lying router calls the external address of each host's socket.
   std::optional<Endpoint> dialer_mapping, listener_mapping;
-  Duration wait = 60s;  // the dialer's, for the listener
+  Duration wait = 60s;               // the dialer's, for the listener
+  std::size_t interface_mtu = 1500;  // of both hosts
 };
 
 /// A real session between two hosts behind NAT boxes, with a relay that is always reachable and two STUN
@@ -36,6 +37,8 @@ public:
         relay(lab.world, options.relay_link),
         content(options.seed, options.bytes),
         dialer_sends_(options.dialer_sends) {
+    for (const Site& site : {dialer_site, listener_site})
+      lab.internet.interface(site.host).wire.mtu = options.interface_mtu;
     Pairing pairing = make_pairing(lab.world.rng(), 1, lab.world.wall());
     pairing.dialer.wait = options.wait;
     if (!options.dialer_sends) {
