@@ -115,7 +115,7 @@ void Bbr::on_ack_batch(const AckBatch& batch) {
   check_startup_done();
   check_drain_done();
   update_cycle(batch);
-  model_.rtt.update(batch.rtt_sample, now_);
+  model_.rtt.update(batch.rtt_sample, model_.sample().app_limited && state_ != BbrState::ProbeRtt, now_);
   check_probe_rtt(now_);
   if (model_.loss_round_start()) loss_events_ = 0;
   model_.finish_ack();

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "bulk/limits.hh"
+
 namespace dh::bulk {
 
-void MinRtt::update(std::optional<Duration> sample, Instant now) {
+void MinRtt::update(std::optional<Duration> sample, bool thin, Instant now) {
   if (!has_sample() && !sample) return;
+  if (thin && sample && has_sample() && *sample <= min_ + min_ / 16 + kTimerGranularity) probe_stamp_ = now;
   probe_due_ = probe_min_ != Duration::max() && now > probe_stamp_ + kProbeInterval;
   if (sample && (*sample < probe_min_ || probe_due_)) {
     probe_min_ = *sample;

@@ -15,7 +15,9 @@ class MinRtt {
 public:
   static constexpr Duration kProbeInterval = 5s, kWindow = 10s;
 
-  void update(std::optional<Duration> sample, Instant now);
+  /// `thin`: the stream, not the path, was the limit when this was sent. Near the smallest it shows then what
+  /// a probe would: no queue. Halving the window would only take from a stream that is slow by itself.
+  void update(std::optional<Duration> sample, bool thin, Instant now);
   bool has_sample() const { return min_ != Duration::max(); }
   Duration min() const { return min_; }
   /// No smaller sample for kProbeInterval.
