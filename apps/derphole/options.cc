@@ -10,11 +10,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/printable.hh"
 #include "exit_status.hh"
 
 namespace dh::app {
 namespace {
 
+constexpr double kLeastRate = 1024;          // less would let a session look dead
+constexpr double kMostRate = 1ULL << 40;     // beyond any machine
 constexpr std::size_t kMaxTokenText = 4096;  // far above any token; a wrong file should not be read whole
 
 std::string trimmed(std::string text) {
@@ -115,6 +118,14 @@ void add_sending_options(CLI::App& command, CommonOptions& options) {
       ->check(CLI::IsMember({"bbr", "cubic"}))
       ->type_name("NAME")
       ->envname("DERPHOLE_CC");
+  command.add_flag("--polite", options.polite, "Use only what others leave; get out of their way at once")
+      ->envname("DERPHOLE_POLITE");
+  command
+      .add_option_function<std::string>(
+          "--limit-rate", [&options](const std::string& text) { options.rate_limit = parse_rate(text); },
+          "Send at most this many bytes per second: 500k, 2M, 1G (powers of 1024)")
+      ->type_name("RATE")
+      ->envname("DERPHOLE_LIMIT_RATE");
 }
 
 std::string read_token_text(const TokenSource& source, bool stdin_is_payload) {
@@ -161,6 +172,25 @@ Duration parse_duration(const std::string& text) {
     throw CommandError(Exit::Usage, fmt::format("not a duration: {} (try 15s, 2m or 1h)", text));
   }
   return from_seconds(value * scale);
+}
+
+std::uint64_t parse_rate(const std::string& text) {
+  double value = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value, std::chars_format::fixed);
+  const std::string unit(end, last);
+  const double scale = unit.empty()                 ? 1
+                       : unit == "k" || unit == "K" ? 1024.0
+                       : unit == "m" || unit == "M" ? 1024.0 * 1024
+                       : unit == "g" || unit == "G" ? 1024.0 * 1024 * 1024
+                                                    : 0;
+  const double rate = value * scale;
+  if (error != std::errc{} || scale == 0 || !(rate == 0 || (rate >= kLeastRate && rate <= kMostRate))) {
+    throw CommandError(Exit::Usage, fmt::format("--limit-rate: not a rate from 1k to 1024G: {} (bytes per "
+                                                "second, as in 500k, 2M or 1G; 0: no limit)",
+                                                printable(text)));
+  }
+  return static_cast<std::uint64_t>(rate);
 }
 
 }  // namespace dh::app

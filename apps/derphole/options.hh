@@ -17,7 +17,9 @@ struct CommonOptions {
   bool hide_progress = false;
   bool force_relay = false, require_direct = false;
   bulk::Controller controller = bulk::Controller::Bbr;
-  std::string derp_map;  // URL or file
+  bool polite = false;           // Controller::Ledbat, whatever `controller` says
+  std::uint64_t rate_limit = 0;  // bytes per second; 0: none
+  std::string derp_map;          // URL or file
   std::vector<std::string> derp_servers;
   std::string relay;  // "self": host one in this process
   Duration wait = 15s;
@@ -39,7 +41,7 @@ void add_relay_source_options(CLI::App& command, CommonOptions& options);
 void add_network_options(CLI::App& command, CommonOptions& options);
 void add_token_options(CLI::App& command, TokenSource& source);
 void add_wait_option(CLI::App& command, CommonOptions& options);
-/// --cc, for commands that send a stream.
+/// --cc, --polite and --limit-rate, for commands that send a stream.
 void add_sending_options(CLI::App& command, CommonOptions& options);
 
 /// Reads the token's text from its one source, asks at a terminal when there is none.
@@ -51,5 +53,9 @@ void wipe_from_arguments(int argc, char** argv, const std::string& text);
 
 /// `15s`, `2m`, `1h`, `500ms`, or plain seconds. Errors: CommandError(Usage).
 Duration parse_duration(const std::string& text);
+
+/// Bytes per second as curl writes them: `500k`, `1.5M`, `1G`, powers of 1024; 0: no limit.
+/// Errors: CommandError(Usage).
+std::uint64_t parse_rate(const std::string& text);
 
 }  // namespace dh::app

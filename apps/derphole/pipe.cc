@@ -56,7 +56,8 @@ Exit run_pipe(const PipeOptions& options, int argc, char** argv) {
   session::SessionConfig& session = driver.session;
   session.role = session::Role::Dialer;
   session.direction = session::Direction::Send;
-  session.controller = options.common.controller;
+  session.controller = options.common.polite ? bulk::Controller::Ledbat : options.common.controller;
+  session.rate_limit = options.common.rate_limit;
   session.token = std::move(*token);
   session.capability = session::Capability::Pipe;
   session.derp_key = KeyPair::generate(command.rng());

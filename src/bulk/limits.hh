@@ -59,11 +59,25 @@ inline constexpr Duration kRelayBasePeriod = 10s;  // that shortest one is of th
 inline constexpr std::uint64_t kMinWindowPackets = 2;
 inline constexpr std::uint64_t kMaxWindowBytes = std::uint64_t{512} << 20;  // 10 Gbit/s x 400 ms
 
+// The scavenger (ledbat.hh).
+inline constexpr Duration kLedbatTarget = 60ms;         // of queue
+inline constexpr Duration kLedbatLeastTarget = 5ms;     // above what acks held back look like
+inline constexpr std::size_t kLedbatNoiseFilter = 4;    // the present delay is the least of so many samples
+inline constexpr std::size_t kLedbatHistorySteps = 10;  // the base delay is the least of so many ...
+inline constexpr Duration kLedbatHistoryStep = 60s;     // ... of these
+inline constexpr Duration kLedbatStillTime = 30s;       // so long, longer than CUBIC's plateaus, ...
+inline constexpr Duration kLedbatStillness = 2ms;       // ... within this: the route, not a queue
+
 // Pacing.
 inline constexpr Duration kPacingQuantum = 250us;   // a wake-up sends this much time's worth
 inline constexpr Duration kMinPacingCredit = 2ms;   // missed time that may be made up ...
 inline constexpr Duration kMaxPacingCredit = 10ms;  // ... clamped from half the rtt
 inline constexpr double kCatchUpFactor = 4;         // and no faster than this times the rate
+
+// What a person allows (rate_limit.hh).
+inline constexpr Duration kRateLimitBurst = 10ms;           // missed time that may be made up
+inline constexpr Duration kRateLimitPacketTime = 20ms;      // a packet lasts no longer at that rate ...
+inline constexpr std::size_t kRateLimitLeastPacket = 1024;  // ... but carries at least this much
 
 // The end of a stream, and its silences.
 inline constexpr std::size_t kTailDuplicatePackets = 8;      // final packets sent twice

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bulk/notice.hh"
+#include "bulk/rate_limit.hh"
 #include "bulk/sender_path.hh"
 #include "bulk/stream_digest.hh"
 
@@ -19,6 +20,7 @@ struct Sender::Impl {
         stream(given.send_buffer),
         seed(given.controller == Controller::Bbr ? rng.u64() : 0),
         peer_limit(given.receive_window),
+        rate_limit(given.rate_limit),
         progress_at(now) {}
 
   // Paths.
@@ -77,6 +79,7 @@ struct Sender::Impl {
   std::uint64_t used_ids = 0;
   std::uint64_t seed;  // of what controllers leave to chance
   std::uint64_t peer_limit;
+  RateLimit rate_limit;
   AbortExchange abort;
   bool complete = false;  // the receiver has confirmed everything; only repeated COMPLETEs are still answered
   std::uint64_t complete_ack_paths = 0;  // paths on which a COMPLETE waits for its answer
@@ -84,7 +87,8 @@ struct Sender::Impl {
   StreamCounters counters;
   Instant progress_at;  // last new ack, or when something became outstanding
   bool was_outstanding = false;
-  bool paced = false;  // the last poll stopped at the pacer
+  bool paced = false;    // the last poll stopped at the pacer
+  bool limited = false;  // ... or at the rate limit
   std::optional<Instant> idle_probe_at;
   unsigned idle_probes = 0;  // in a row
 };
@@ -190,7 +194,7 @@ void Sender::Impl::fail(AbortCode code, std::string reason, Instant now) {
 void Sender::Impl::end() {
   for (auto& path : paths) path->abandon();
   idle_probe_at.reset();
-  paced = false;
+  paced = limited = false;
 }
 
 bool Sender::on_datagram(PathId id, ByteSpan datagram, Instant now) {
@@ -311,7 +315,7 @@ void Sender::on_timeout(Instant now) {
 
 std::optional<Transmit> Sender::poll_transmit(ByteSpan out, Instant now) {
   Impl& s = *impl_;
-  s.paced = false;
+  s.paced = s.limited = false;
   std::optional<Transmit> sent = s.send_control(out, now);
   if (!sent && s.abort.running() && !s.complete) sent = s.send_stream(out, now);
   const bool outstanding = s.outstanding();
@@ -356,7 +360,8 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
   SenderPath& path = *preferred;
   const bool probe = path.probe_pending();
   const ByteSpan plain = path.channel.plain_part(out.first(std::min(out.size(), path.next_datagram_bytes())));
-  const std::size_t most = plain.size() - wire::DataFrame::kOverhead - wire::FinFrame::kSize;
+  const std::size_t most =
+      std::min(plain.size() - wire::DataFrame::kOverhead - wire::FinFrame::kSize, rate_limit.packet_bytes());
   const std::optional<SendBuffer::Chunk> chunk = stream.buffer.next_chunk(most, peer_limit);
   const std::uint64_t next_after = stream.buffer.next_offset() + (chunk && chunk->is_new ? chunk->size : 0);
   const bool fin = stream.fin == FinState::Pending && next_after == stream.buffer.end();
@@ -374,6 +379,11 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
       case SenderPath::Room::WindowFull:
         return std::nullopt;
     }
+    if (chunk && !rate_limit.may_send(now)) {  // nothing about the path: it could carry more
+      path.on_app_limited(now);
+      limited = true;
+      return std::nullopt;
+    }
   }
   FrameWriter frames(plain);
   SenderPath::Contents contents;
@@ -385,6 +395,7 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
   }
   if (chunk) {
     stream.buffer.take(*chunk, frames.data(chunk->offset, chunk->size));
+    rate_limit.on_sent(chunk->size, now);
     contents.offset = chunk->offset;
     contents.length = chunk->size;
     if (chunk->is_new) {
@@ -459,6 +470,7 @@ std::optional<Instant> Sender::next_timeout() const {
     next = earlier(next, path->next_timeout());
   }
   if (s.paced && s.preferred != nullptr) next = earlier(next, s.preferred->pacer_wake());
+  if (s.limited && s.preferred != nullptr) next = earlier(next, s.rate_limit.wake_at());
   return earlier(next, s.idle_probe_at);
 }
 
@@ -483,6 +495,7 @@ std::uint64_t Sender::bytes_in_flight() const {
 }
 
 bool Sender::has_backlog() const {
+  if (impl_->limited) return false;
   const SendBuffer& buffer = impl_->stream.buffer;
   return buffer.next_offset() + kBacklogBytes <= std::min(buffer.end(), impl_->peer_limit);
 }

@@ -56,7 +56,7 @@ public:
   std::optional<ControllerReport> controller_report(PathId path) const;
   std::uint64_t bytes_in_flight() const;
   /// Much more may go now than the paths have taken (kBacklogBytes): they are what holds the stream up, not
-  /// the writer and not the reader.
+  /// the writer, not the reader and not the rate limit.
   bool has_backlog() const;
   struct PathFigures {
     std::uint64_t delivered_bytes = 0;  // acknowledged, headers included

@@ -4,6 +4,7 @@
 
 #include "bulk/bbr.hh"
 #include "bulk/cubic.hh"
+#include "bulk/ledbat.hh"
 
 namespace dh::bulk {
 
@@ -12,7 +13,8 @@ SenderPath::SenderPath(const StreamConfig& config, PathId id, const PathProperti
     : channel(config, Direction::ToReceiver, id, properties),
       stream_(stream),
       counters_(counters),
-      kind_(channel.properties.is_relay ? Controller::Cubic : config.controller),
+      kind_(channel.properties.is_relay && config.controller != Controller::Ledbat ? Controller::Cubic
+                                                                                   : config.controller),
       bbr_(config.bbr),
       seed_(seed),
       controller_(make_controller()),
@@ -29,6 +31,8 @@ std::unique_ptr<CongestionController> SenderPath::make_controller() const {
       return std::make_unique<Cubic>(controller);
     case Controller::Bbr:
       return std::make_unique<Bbr>(controller, bbr_);
+    case Controller::Ledbat:
+      return std::make_unique<Ledbat>(controller);
   }
   return nullptr;
 }

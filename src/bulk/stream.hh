@@ -24,11 +24,12 @@ struct PathProperties {
   Duration initial_rtt = 100ms;  // measured by whoever validated the path
 };
 
-/// Which congestion controller a sender uses on direct paths. Through relays it is always CUBIC in a small
-/// window.
+/// Which congestion controller a sender uses on direct paths. Through relays it is CUBIC in a small window,
+/// or LEDBAT in the same window when that is chosen.
 enum class Controller : std::uint8_t {
-  Cubic,  // fills the queue it finds, backs off at every loss
-  Bbr,    // a model of the path (docs/congestion.md)
+  Cubic,   // fills the queue it finds, backs off at every loss
+  Bbr,     // a model of the path (docs/congestion.md)
+  Ledbat,  // takes what others leave
 };
 
 /// Keys and limits both ends agreed on in the handshake.
@@ -42,6 +43,7 @@ struct StreamConfig {
   std::size_t most_send_buffer = 256u << 20;       // ... likewise
   /// Small packets per key, a large one counting kLargePacketWeight; 0: kKeyUpdatePacketsSmall.
   std::uint64_t key_update_packets = 0;
+  std::uint64_t rate_limit = 0;  // sender: stream bytes per second over all paths; 0: none
   Controller controller = Controller::Bbr;
   BbrConfig bbr;  // with Controller::Bbr
 };

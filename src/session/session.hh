@@ -55,7 +55,8 @@ struct SessionConfig {
   Duration wait = 15s;                  // dialer: how long the listener may take to answer
   AeadKind aead = AeadKind::Aes256Gcm;  // dialer: what this machine does fastest
   PathPolicy paths = PathPolicy::Best;
-  bulk::Controller controller = bulk::Controller::Bbr;  // sending, over direct paths
+  bulk::Controller controller = bulk::Controller::Bbr;  // sending; over relays only Ledbat changes anything
+  std::uint64_t rate_limit = 0;                         // sending: stream bytes per second; 0: none
   std::size_t relay_datagram_bytes = 32'512;            // a frame of it fits a 32 KiB WebSocket message
 };
 

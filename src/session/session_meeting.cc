@@ -234,6 +234,7 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
   stream.aead = aead;
   stream.peer_connection_id = keys.peer_index;
   stream.controller = config.controller;
+  stream.rate_limit = config.rate_limit;
   bulk::PathProperties path;
   path.datagram_bytes = config.relay_datagram_bytes;
   path.is_relay = true;

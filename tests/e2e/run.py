@@ -56,6 +56,39 @@ def test_moves_to_a_direct_path_in_place():
             expect(process.has_line("direct [0-9]+%|direct 100%"), process.stderr())
 
 
+def test_limit_rate_takes_its_due_time():
+    """Relay first, then direct: 3 MiB at 1 MiB/s cannot take less than three seconds on any of them."""
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        for path in ([], ["--force-relay"]):
+            source = world.path("source")
+            make_file(source, 3 << 20)
+            listener, token = world.listen(server, *path)
+            started = time.monotonic()
+            sender = world.pipe(token, source, "--limit-rate", "1M", *path)
+            sender.finish(60)
+            took = time.monotonic() - started
+            listener.finish(60)
+            expect(sha256(source) == sha256(world.path("received")), "what was sent slowly arrived changed")
+            expect(took > 2.8, f"3 MiB at 1 MiB/s took only {took:.2f} s")
+        for words in ("fast", "-5", "1q", "", "10", "nan", "1e300G"):
+            process = world.start("pipe", "dh1x", "--limit-rate", words)
+            process.finish(10, status=2)
+            expect(process.has_line("limit-rate"), process.stderr())
+
+
+def test_polite_transfers_and_says_nothing_more():
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        for path in ([], ["--force-relay"]):
+            source = world.path("source")
+            make_file(source, 4 << 20)
+            listener, token = world.listen(server, *path)
+            world.pipe(token, source, "--polite", *path).finish(60)
+            listener.finish(60)
+            expect(sha256(source) == sha256(world.path("received")), "what was sent politely arrived changed")
+
+
 def test_require_direct_sends_no_payload_over_the_relay():
     with World(BINARY, direct=True) as world:
         port = free_port()
