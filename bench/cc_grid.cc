@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "tests/bulk/bottleneck.hh"
+#include "tests/grid/cells.hh"
 
 namespace {
 
@@ -19,120 +19,38 @@ using namespace dh;
 using namespace dh::bulk;
 using namespace dh::bulk::test;
 
-struct Cell {
-  char row;
-  std::string name;
-  BottleneckProperties link;
-  double seconds = 20, from = 2;         // run this long; count from here on
-  double attainable = 0;                 // bytes per second then; 0: rate x (1 - loss)
-  std::vector<FlowProperties> others{};  // beside the one measured
-  std::uint64_t bytes = 0;               // > 0: a transfer of this size; its time counts
-  double reader = 0;                     // bytes per second
-  Duration extra_rtt{};
-  bool against_cubic = false;  // others are CUBIC whatever is measured; otherwise the same
-};
-
-struct Result {
-  double share = 0, queue_rtts = 0, t90 = 0, resent = 0, floor = 0, lost = 0, jain = 0, finished = 0;
-};
-
-double percentile(std::vector<float>& values, double part) {
-  if (values.empty()) return 0;
-  const auto at = values.begin() + static_cast<std::ptrdiff_t>(part * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), at, values.end());
-  return static_cast<double>(*at);
-}
-
-Result run(const Cell& cell, Controller controller, const BbrConfig& bbr, std::uint64_t seed) {
-  std::vector<FlowProperties> flows{{.controller = controller,
-                                     .bbr = bbr,
-                                     .extra_rtt = cell.extra_rtt,
-                                     .bytes = cell.bytes,
-                                     .reader_bytes_per_second = cell.reader}};
-  for (FlowProperties other : cell.others) {
-    other.controller = cell.against_cubic ? Controller::Cubic : controller;
-    other.bbr = bbr;
-    flows.push_back(other);
-  }
-  Bottleneck world(cell.link, flows, seed);
-  Result result;
-  const double attainable =
-      cell.attainable > 0 ? cell.attainable : cell.link.bytes_per_second * (1 - cell.link.loss);
-  const double step = std::max(to_seconds(cell.link.rtt), 0.02);
-  double last = 0;
-  for (double t = step; t < cell.from && result.t90 == 0; t += step) {
-    world.run_until(from_seconds(t));
-    const double delivered = world.delivered(0);
-    if (delivered - last >= 0.9 * attainable * step) result.t90 = t;
-    last = delivered;
-  }
-  world.run_until(from_seconds(cell.from));
-  world.take_queue();
-  std::vector<double> before;
-  for (std::size_t i = 0; i < flows.size(); ++i) before.push_back(world.delivered(i));
-  world.run_until(from_seconds(cell.seconds));
-  double sum = 0, squares = 0, mine = 0;
-  for (std::size_t i = 0; i < flows.size(); ++i) {
-    const double rate = (world.delivered(i) - before[i]) / (cell.seconds - cell.from);
-    if (i == 0) mine = rate;
-    sum += rate;
-    squares += rate * rate;
-  }
-  auto queue = world.take_queue();
-  result.share = mine / attainable;
-  result.jain = squares > 0 ? sum * sum / (static_cast<double>(flows.size()) * squares) : 0;
-  result.queue_rtts = percentile(queue.delays, 0.95) / to_seconds(cell.link.rtt);
-  if (queue.offered > 0)
-    result.lost = static_cast<double>(queue.dropped + queue.lost) / static_cast<double>(queue.offered);
-  const StreamCounters& counters = world.sender(0).counters();
-  result.resent = static_cast<double>(counters.resent_bytes) /
-                  std::max(static_cast<double>(counters.bytes_on_wire_sent), 1.0);
-  result.floor = world.report(0).loss_floor;
-  if (const auto finished = world.finished_at(0)) result.finished = to_seconds(*finished);
-  return result;
-}
-
-BottleneckProperties path(double mbits, double rtt_ms, double loss = 0, double buffer = 1) {
-  BottleneckProperties link;
-  link.bytes_per_second = mbit(mbits);
-  link.rtt = from_seconds(rtt_ms / 1e3);
-  link.loss = loss;
-  link.buffer_bdp = buffer;
-  return link;
-}
-
 void clean_and_lossy(std::vector<Cell>& cells) {
   for (const double rate : {1.0, 10.0, 100.0, 1000.0})
     for (const double rtt : {1.0, 10.0, 50.0, 150.0, 300.0}) {
       if (rate * rtt * 125 < 4 * 1400) continue;
       const double seconds = rate >= 1000 ? 8 : 30;
-      cells.push_back({'A', fmt::format("{:g} Mbit/s {:g} ms", rate, rtt), path(rate, rtt), seconds,
+      cells.push_back({'A', fmt::format("{:g} Mbit/s {:g} ms", rate, rtt), path_of(rate, rtt), seconds,
                        rate >= 1000 ? 4 : 5.0});
     }
-  cells.push_back({'A', "10 Gbit/s 10 ms", path(10'000, 10), 1.2, 0.6});
+  cells.push_back({'A', "10 Gbit/s 10 ms", path_of(10'000, 10), 1.2, 0.6});
   for (const double rate : {10.0, 100.0, 1000.0})
     for (const double rtt : {20.0, 100.0, 300.0})
       for (const double loss : {0.001, 0.01, 0.02, 0.03, 0.05}) {
         if (rate * rtt * 125 < 100 * 1400 || rate * rtt > 20'000) continue;
         const double seconds = rate >= 1000 ? 8 : 30;
         cells.push_back({'B', fmt::format("{:g} Mbit/s {:g} ms {:g}%", rate, rtt, loss * 100),
-                         path(rate, rtt, loss), seconds, rate >= 1000 ? 2 : 5.0});
+                         path_of(rate, rtt, loss), seconds, rate >= 1000 ? 2 : 5.0});
       }
   for (const double rate : {5.0, 20.0})
     for (const double loss : {0.01, 0.03})
       cells.push_back(
-          {'B', fmt::format("{:g} Mbit/s 40 ms {:g}%", rate, loss * 100), path(rate, 40, loss), 40, 5});
+          {'B', fmt::format("{:g} Mbit/s 40 ms {:g}%", rate, loss * 100), path_of(rate, 40, loss), 40, 5});
   for (const double loss : {0.002, 0.01, 0.03, 0.05}) {
-    Cell cell{'C', fmt::format("bursts of 4, {:g}%", loss * 100), path(300, 20, loss), 15, 5};
+    Cell cell{'C', fmt::format("bursts of 4, {:g}%", loss * 100), path_of(300, 20, loss), 15, 5};
     cell.link.burst_packets = 4;
     cells.push_back(cell);
   }
   for (const double rtt : {20.0, 100.0})
     for (const double buffer : {0.02, 0.1, 0.5, 1.0, 4.0, 16.0})
-      cells.push_back(
-          {'D', fmt::format("100 Mbit/s {:g} ms, {:g} BDP", rtt, buffer), path(100, rtt, 0, buffer), 40, 10});
+      cells.push_back({'D', fmt::format("100 Mbit/s {:g} ms, {:g} BDP", rtt, buffer),
+                       path_of(100, rtt, 0, buffer), 40, 10});
   for (const double depth : {0.005, 0.03, 0.2}) {
-    Cell cell{'E', fmt::format("policer, {:g} ms deep", depth * 1e3), path(100, 50), 40, 10};
+    Cell cell{'E', fmt::format("policer, {:g} ms deep", depth * 1e3), path_of(100, 50), 40, 10};
     cell.link.policer_seconds = depth;
     cells.push_back(cell);
   }
@@ -140,54 +58,54 @@ void clean_and_lossy(std::vector<Cell>& cells) {
 
 void shared(std::vector<Cell>& cells) {
   for (const double buffer : {0.5, 1.0, 4.0, 16.0}) {
-    Cell cell{'F', fmt::format("beside 1 CUBIC, {:g} BDP", buffer), path(100, 40, 0, buffer), 80, 20};
+    Cell cell{'F', fmt::format("beside 1 CUBIC, {:g} BDP", buffer), path_of(100, 40, 0, buffer), 80, 20};
     cell.others = {FlowProperties{}};
     cell.against_cubic = true;
     cells.push_back(cell);
   }
-  Cell late{'G', "2 flows, 1 later by 10 s", path(100, 40), 60, 30};
+  Cell late{'G', "2 flows, 1 later by 10 s", path_of(100, 40), 60, 30};
   late.others = {FlowProperties{.start = 10s}};
   late.attainable = mbit(50);
   cells.push_back(late);
-  Cell four{'G', "4 flows", path(100, 40), 60, 30};
+  Cell four{'G', "4 flows", path_of(100, 40), 60, 30};
   four.others.resize(3);
   four.attainable = mbit(25);
   cells.push_back(four);
-  Cell many{'G', "16 flows, 0.05 BDP", path(100, 40, 0, 0.05), 40, 10};
+  Cell many{'G', "16 flows, 0.05 BDP", path_of(100, 40, 0, 0.05), 40, 10};
   many.others.resize(15);
   many.attainable = mbit(100.0 / 16);
   cells.push_back(many);
-  Cell unequal{'G', "rtt 10 and 100 ms", path(100, 10, 0, 4), 60, 20};
+  Cell unequal{'G', "rtt 10 and 100 ms", path_of(100, 10, 0, 4), 60, 20};
   unequal.others = {FlowProperties{.extra_rtt = 90ms}};
   unequal.attainable = mbit(50);
   cells.push_back(unequal);
 }
 
 void changing(std::vector<Cell>& cells) {
-  Cell up{'H', "10 to 100 Mbit/s at 10 s", path(10, 40, 0, 4), 30, 20, mbit(100)};
+  Cell up{'H', "10 to 100 Mbit/s at 10 s", path_of(10, 40, 0, 4), 30, 20, mbit(100)};
   up.link.steps = {{10s, mbit(100)}};
   cells.push_back(up);
-  Cell far{'H', "1 to 100 Mbit/s at 10 s", path(1, 40, 0, 8), 40, 25, mbit(100)};
+  Cell far{'H', "1 to 100 Mbit/s at 10 s", path_of(1, 40, 0, 8), 40, 25, mbit(100)};
   far.link.steps = {{10s, mbit(100)}};
   cells.push_back(far);
-  Cell down{'H', "100 to 10 Mbit/s at 10 s", path(100, 40), 30, 13, mbit(10)};
+  Cell down{'H', "100 to 10 Mbit/s at 10 s", path_of(100, 40), 30, 13, mbit(10)};
   down.link.steps = {{10s, mbit(10)}};
   cells.push_back(down);
-  Cell longer{'H', "rtt 20 to 120 ms at 10 s", path(100, 20, 0, 2), 40, 20};
+  Cell longer{'H', "rtt 20 to 120 ms at 10 s", path_of(100, 20, 0, 2), 40, 20};
   longer.link.rtt_later = 120ms;
   longer.link.rtt_changes_at = 10s;
   cells.push_back(longer);
   for (const int seconds : {2, 5}) {
-    Cell dead{'I', fmt::format("dead for {} s", seconds), path(100, 40), 10.0 + seconds + 6,
+    Cell dead{'I', fmt::format("dead for {} s", seconds), path_of(100, 40), 10.0 + seconds + 6,
               10.0 + seconds + 1};
     dead.link.outages = {{10s, 10s + std::chrono::seconds(seconds)}};
     cells.push_back(dead);
   }
-  Cell mute{'I', "no acks for 2 s", path(100, 40), 18, 13};
+  Cell mute{'I', "no acks for 2 s", path_of(100, 40), 18, 13};
   mute.link.outages = {{.from = 10s, .until = 12s, .data = false}};
   cells.push_back(mute);
   for (const int off : {3, 5, 8}) {
-    Cell cell{'J', fmt::format("host off for {} of 10 ms", off), path(300, 20), 12, 3};
+    Cell cell{'J', fmt::format("host off for {} of 10 ms", off), path_of(300, 20), 12, 3};
     cell.link.off_cpu = std::chrono::milliseconds(off);
     cells.push_back(cell);
   }
@@ -195,7 +113,7 @@ void changing(std::vector<Cell>& cells) {
 
 void crooked(std::vector<Cell>& cells) {
   const auto add = [&](char row, const char* name, double loss, auto&& change) {
-    Cell cell{row, name, path(100, 40, loss), 30, 5};
+    Cell cell{row, name, path_of(100, 40, loss), 30, 5};
     change(cell.link);
     cells.push_back(cell);
   };
@@ -214,7 +132,7 @@ void crooked(std::vector<Cell>& cells) {
   add('L', "acks: ... and 1%", 0.01, [](auto& link) { link.ack_congestion = 50ms; });
   add('L', "acks: ... and 3%", 0.03, [](auto& link) { link.ack_congestion = 50ms; });
   add('L', "acks: jitter 20 ms, 3%", 0.03, [](auto& link) { link.ack_jitter = 20ms; });
-  Cell slow{'M', "reader of 30 Mbit/s", path(100, 40), 30, 5, mbit(30) * 1400 / 1363};
+  Cell slow{'M', "reader of 30 Mbit/s", path_of(100, 40), 30, 5, mbit(30) * 1400 / 1363};
   slow.reader = mbit(30);
   cells.push_back(slow);
 }
@@ -228,20 +146,20 @@ void transfers(std::vector<Cell>& cells) {
   for (const double rtt : {20.0, 100.0, 300.0})
     for (const double loss : {0.0, 0.01, 0.05})
       for (const double bytes : {1e3, 100e3, 10e6})
-        add('Q', fmt::format("{:g} kB, {:g} ms, {:g}%", bytes / 1e3, rtt, loss * 100), path(100, rtt, loss),
-            bytes, 60);
-  auto satellite = path(250, 600);
+        add('Q', fmt::format("{:g} kB, {:g} ms, {:g}%", bytes / 1e3, rtt, loss * 100),
+            path_of(100, rtt, loss), bytes, 60);
+  auto satellite = path_of(250, 600);
   satellite.ack_bytes_per_second = mbit(3);
   add('R', "satellite (limit 5.5 s)", satellite, 100e6, 60);
   satellite.loss = 0.01;
   add('R', "satellite, loss (8 s)", satellite, 100e6, 60);
-  auto small = path(10, 600);
+  auto small = path_of(10, 600);
   small.ack_bytes_per_second = mbit(2);
   add('R', "satellite, small (81.5 s)", small, 100e6, 150);
-  add('R', "10 MB at 100 Mbit/s (1.05 s)", path(100, 20), 10e6, 20);
-  add('R', "10 MB at 1 Gbit/s (0.25 s)", path(1000, 4), 10e6, 20);
-  add('R', "10 MB at 1 Mbit/s 600 ms (81 s)", path(1, 600), 10e6, 150);
-  auto asymmetric = path(10, 20);
+  add('R', "10 MB at 100 Mbit/s (1.05 s)", path_of(100, 20), 10e6, 20);
+  add('R', "10 MB at 1 Gbit/s (0.25 s)", path_of(1000, 4), 10e6, 20);
+  add('R', "10 MB at 1 Mbit/s 600 ms (81 s)", path_of(1, 600), 10e6, 150);
+  auto asymmetric = path_of(10, 20);
   asymmetric.ack_bytes_per_second = mbit(0.1);
   add('R', "10 MB, 10 / 0.1 Mbit/s (8.5 s)", asymmetric, 10e6, 40);
 }

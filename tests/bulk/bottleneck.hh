@@ -52,7 +52,11 @@ struct BottleneckProperties {
   Duration ack_gather{};      // acks arrive only at multiples of this
   Duration ack_congestion{};  // others fill and empty a queue this long on the return path, every 500 ms
 
-  Duration off_cpu{};  // the sender's host sleeps for this much of every 10 ms
+  std::uint64_t ack_keep = 1;  // only each so-many-th ack gets through: boxes that thin them out
+
+  Duration off_cpu{};              // the sender's host sleeps for this much of every 10 ms
+  Duration receiver_off_cpu{};     // so does the receiver's; meanwhile datagrams wait in its socket ...
+  std::size_t socket_packets = 0;  // ... which holds so many; 0: any number
 };
 
 struct FlowProperties {
@@ -64,6 +68,9 @@ struct FlowProperties {
   std::size_t datagram_bytes = 1400;
   double reader_bytes_per_second = 0;  // 0: at once
   bool usual_buffers = false;          // as a session has them, instead of what never limits
+  Duration reader_stalls{};            // the reader stops for this long in the middle of every second
+  std::uint64_t key_update_packets = 0;
+  std::uint64_t rate_limit = 0;
 };
 
 class Bottleneck {
@@ -159,6 +166,8 @@ private:
       }
       config.controller = flow.controller;
       config.bbr = flow.bbr;
+      config.key_update_packets = flow.key_update_packets;
+      config.rate_limit = flow.rate_limit;
       return config;
     }
     FlowProperties properties;
@@ -168,7 +177,8 @@ private:
     Sender sender;
     Receiver receiver;
     std::optional<Instant> sender_due, receiver_due;
-    std::uint64_t written = 0, read = 0;
+    std::uint64_t written = 0, read = 0, acks = 0;
+    std::size_t in_socket = 0;
     Instant last_arrival{}, last_ack{};
     std::optional<Duration> finished;
   };
@@ -183,12 +193,18 @@ private:
 
   void deliver(const Event& event) {
     Flow& flow = *flows_[event.flow];
-    if (!event.to_receiver && link_.off_cpu > Duration::zero()) {
-      if (const auto awake = asleep_until(now_)) {  // lies in the socket until the host runs again
-        events_.push({*awake, ++order_, event.flow, false, event.buffer, event.size});
+    const Duration off = event.to_receiver ? link_.receiver_off_cpu : link_.off_cpu;
+    if (const auto awake = asleep_until(now_, off)) {  // lies in the socket until the host runs again
+      if (event.to_receiver && link_.socket_packets > 0 && flow.in_socket >= link_.socket_packets) {
+        ++queue_.lost;
+        free_.push_back(event.buffer);
         return;
       }
+      if (event.to_receiver) ++flow.in_socket;
+      events_.push({*awake, ++order_, event.flow, event.to_receiver, event.buffer, event.size});
+      return;
     }
+    if (event.to_receiver) flow.in_socket = 0;  // awake: it empties the socket before anything else arrives
     const ByteSpan bytes = ByteSpan(buffers_[event.buffer]).first(event.size);
     if (event.to_receiver) {
       flow.receiver.on_datagram(0, bytes, now_);
@@ -203,18 +219,16 @@ private:
     }
   }
 
-  std::optional<Instant> asleep_until(Instant now) const {
+  static std::optional<Instant> asleep_until(Instant now, Duration off) {
     const auto phase = (now - kStart) % Duration(10ms);
-    if (phase >= link_.off_cpu) return std::nullopt;
-    return now + (link_.off_cpu - phase);
+    if (phase >= off) return std::nullopt;
+    return now + (off - phase);
   }
 
   void run_sender(Flow& flow) {
-    if (link_.off_cpu > Duration::zero()) {
-      if (const auto awake = asleep_until(now_)) {
-        flow.sender_due = awake;
-        return;
-      }
+    if (const auto awake = asleep_until(now_, link_.off_cpu)) {
+      flow.sender_due = awake;
+      return;
     }
     flow.sender.on_timeout(now_);
     for (;;) {
@@ -241,9 +255,17 @@ private:
   }
 
   void run_receiver(Flow& flow) {
+    if (const auto awake = asleep_until(now_, link_.receiver_off_cpu)) {
+      flow.receiver_due = awake;
+      return;
+    }
     flow.receiver.on_timeout(now_);
     std::optional<Instant> next_read;
-    for (;;) {
+    const Duration stall = flow.properties.reader_stalls;
+    const Duration phase = now() % Duration(1s) - Duration(500ms);
+    const bool stalled = phase >= Duration::zero() && phase < stall;
+    if (stalled && !flow.receiver.readable().empty()) next_read = now_ + (stall - phase);
+    while (!stalled) {
       std::size_t size = flow.receiver.readable().size();
       if (flow.properties.reader_bytes_per_second > 0) {
         const double due = to_seconds(now()) * flow.properties.reader_bytes_per_second;
@@ -345,6 +367,10 @@ private:
 
   void carry_ack(Flow& flow, std::size_t buffer, std::size_t size) {
     Instant at = now_;
+    if (++flow.acks % link_.ack_keep != 0) {
+      free_.push_back(buffer);
+      return;
+    }
     if (link_.ack_bytes_per_second > 0) {
       const Duration queued = std::max(ack_busy_until_ - now_, Duration::zero());
       if (to_seconds(queued) * link_.ack_bytes_per_second > 50 * 100) {
