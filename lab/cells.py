@@ -70,7 +70,8 @@ def through_the_wire(binary, cell):
     start = marks[0][0]
     first = max((total for at, total in marks if at - start <= FROM), default=0)
     last = max(total for at, total in marks if at - start <= UNTIL)
-    attainable = rate * 125_000 * (1 - loss) * (DATAGRAM - OVERHEAD) / (DATAGRAM + HEADERS)
+    # The wire loses packets before its rate limit, so that more offered makes up for it; the simulator behind it.
+    attainable = rate * 125_000 * (DATAGRAM - OVERHEAD) / (DATAGRAM + HEADERS)
     return (last - first) / (min(UNTIL, marks[-1][0] - start) - FROM) / attainable, sent.digest() == received.digest()
 
 
