@@ -34,6 +34,11 @@ const char* to_string(Ledbat::State state) {
 Ledbat::Ledbat(const ControllerConfig& config)
     : segment_(static_cast<double>(config.datagram_bytes)), window_(minimum()), rtt_(config.initial_rtt) {}
 
+void Ledbat::set_datagram_bytes(std::size_t bytes) {
+  segment_ = static_cast<double>(bytes);
+  window_ = std::max(window_, minimum());
+}
+
 double Ledbat::minimum() const {
   return segment_ * static_cast<double>(kMinWindowPackets);
 }

@@ -23,6 +23,7 @@ public:
   void on_spurious(Instant sent_at, Instant now) override;
   void on_pto(Instant) override {}  // probed packet by packet; the window is kept for the return
   void on_app_limited(std::uint64_t, Instant) override {}
+  void set_datagram_bytes(std::size_t bytes) override;
 
   std::uint64_t window_bytes() const override { return static_cast<std::uint64_t>(window_); }
   double pacing_rate() const override;

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <vector>
+
+#include "bulk/notice.hh"
+#include "bulk/rate_limit.hh"
+#include "bulk/sender.hh"
+#include "bulk/sender_path.hh"
+#include "bulk/stream_digest.hh"
+
+namespace dh::bulk {
+
+/// What a sender is made of. Inputs and questions: sender.cc; what leaves: sender_transmit.cc.
+struct Sender::Impl {
+  Impl(const StreamConfig& given, Instant now, Rng& rng)
+      : config(given),
+        stream(given.send_buffer),
+        seed(given.controller == Controller::Bbr ? rng.u64() : 0),
+        peer_limit(given.receive_window),
+        rate_limit(given.rate_limit),
+        progress_at(now) {}
+
+  // Paths.
+  SenderPath* find(PathId id) {
+    for (auto& path : paths)
+      if (path->channel.id == id) return path.get();
+    return nullptr;
+  }
+  std::uint64_t live() const {
+    std::uint64_t mask = 0;
+    for (const auto& path : paths)
+      if (path->usable) mask |= std::uint64_t{1} << path->channel.id;
+    return mask;
+  }
+  Duration longest_pto() const {
+    Duration pto = kTimerGranularity;
+    for (const auto& path : paths)
+      if (path->usable) pto = std::max(pto, path->channel.rtt.pto());
+    return pto;
+  }
+  void prefer(SenderPath* path, Instant now);
+
+  // Inputs.
+  void on_frames(SenderPath& path, ByteView plain, const wire::BulkHeader& header, Instant now);
+  void on_ack(const wire::AckFrame& frame, Instant now);
+  void on_complete(SenderPath& path, const wire::CompleteFrame& frame, Instant now);
+  void fail(AbortCode code, std::string reason, Instant now);
+  void protocol_error(std::string reason, Instant now) {
+    fail(AbortCode::ProtocolError, std::move(reason), now);
+  }
+  void end();
+
+  // Outputs.
+  std::optional<Transmit> send_control(ByteSpan out, Instant now);
+  std::optional<Transmit> send_stream(ByteSpan out, Instant now);
+  Transmit finish_packet(SenderPath& path, ByteSpan out, std::size_t plain_size,
+                         SenderPath::Contents contents, bool end_of_burst, Instant now);
+  void when_idle(Instant now);
+  bool waits_for_peer() const;
+  void tune_buffer();
+  std::uint64_t in_flight() const {
+    std::uint64_t bytes = 0;
+    for (const auto& path : paths) bytes += path->bytes_in_flight();
+    return bytes;
+  }
+  bool outstanding() const {
+    return abort.state() == AbortExchange::State::Telling ||
+           (abort.running() && !complete && (stream.buffer.has_lost() || in_flight() > 0));
+  }
+
+  StreamConfig config;
+  OutgoingStream stream;
+  StreamDigest digest;
+  std::vector<std::unique_ptr<SenderPath>> paths;
+  SenderPath* preferred = nullptr;
+  std::uint64_t used_ids = 0;
+  std::uint64_t seed;  // of what controllers leave to chance
+  std::uint64_t peer_limit;
+  RateLimit rate_limit;
+  AbortExchange abort;
+  bool complete = false;  // the receiver has confirmed everything; only repeated COMPLETEs are still answered
+  std::uint64_t complete_ack_paths = 0;  // paths on which a COMPLETE waits for its answer
+  std::vector<StreamEvent> events;       // at most one abort or one complete
+  StreamCounters counters;
+  Instant progress_at;  // last new ack, or when something became outstanding
+  bool was_outstanding = false;
+  bool paced = false;    // the last poll stopped at the pacer
+  bool limited = false;  // ... or at the rate limit
+  std::optional<Instant> idle_probe_at;
+  unsigned idle_probes = 0;  // in a row
+};
+
+}  // namespace dh::bulk
