@@ -162,8 +162,9 @@ std::optional<std::size_t> MtuSearch::poll_probe(Duration rtt, Instant now) {
   size_ = *size;
   largest_sent_ = std::max(largest_sent_, size_);
   waiting_ = true;
-  // A path in use has queues of its own making: there is time, and what it carries is not in question.
-  const bool hurries = state_ == MtuState::Base && !in_use_;
+  // The base size is in question soon. But a path in use has queues of its own making, so the verdict on it
+  // waits.
+  const bool hurries = state_ == MtuState::Base && (!in_use_ || tries_ + 1 < kMaxMtuProbes);
   due_ = now + (hurries ? first_patience(rtt) : patience(rtt));
   return size;
 }

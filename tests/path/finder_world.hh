@@ -110,7 +110,7 @@ struct World {
       ++datagrams;
       Bytes bytes(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(sent->size));
       if (on_sent) on_sent(from, *sent, bytes);
-      if (sent->ttl != 0 || blocked) continue;
+      if (sent->ttl != 0 || blocked || sent->size > mtu) continue;
       const auto source = from.sockets.at(sent->socket);
       if (std::find(stun_servers.begin(), stun_servers.end(), sent->to) != stun_servers.end()) {
         after(delay, [&, server = sent->to, source, bytes] { answer_stun(from, server, source, bytes); });
@@ -174,6 +174,7 @@ struct World {
   Side a, b;
   Duration delay = 20ms, relay_delay = 40ms;
   bool blocked = false;
+  std::size_t mtu = SIZE_MAX;  // bytes of a datagram
   std::vector<Endpoint> stun_servers;
   std::function<void(Side&, const Transmit&, const Bytes&)> on_sent;
 };

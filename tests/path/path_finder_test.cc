@@ -198,6 +198,44 @@ TEST(PathFinder, NewAttemptsDoNotRefillTheBudgetForProbesIntoTheBlue) {
   EXPECT_LE(full, kFullBurst + 100 * kFullRefill + 1);
 }
 
+TEST(PathFinder, WhereOnlySmallPingsPassThereIsNoRouteUntilFullOnesDo) {
+  World world;
+  world.mtu = kBaseDatagram - 1;
+  world.host(world.a, "5.5.5.21", 24, 40'001);
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  world.start();
+  world.run_for(10s);
+  EXPECT_FALSE(world.a.up_at);
+  EXPECT_FALSE(world.b.up_at);
+  EXPECT_TRUE(world.a.finder.obstacle().stalls);
+  world.mtu = SIZE_MAX;
+  world.run_for(kMtuErrorPause + 100ms);
+  ASSERT_TRUE(world.a.route);
+  EXPECT_TRUE(world.b.route);
+}
+
+TEST(PathFinder, TheRouteInUseSaysWhatItCarriesAndFallsToTheBaseInABlackHole) {
+  World world;
+  world.host(world.a, "5.5.5.21", 24, 40'001);
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  world.start();
+  world.run_for(2s);
+  ASSERT_TRUE(world.a.route);
+  EXPECT_EQ(world.a.route->datagram_bytes, 1472u);
+  world.a.finder.on_black_hole(world.now);
+  world.drain();
+  EXPECT_EQ(world.a.route->datagram_bytes, kBaseDatagram);
+  world.run_for(1s);
+  EXPECT_EQ(world.a.route->datagram_bytes, 1472u);
+  world.a.finder.on_too_big(kSocketV4, world.b.sockets[kSocketV4], 1472, world.now);
+  world.drain();
+  EXPECT_EQ(world.a.route->datagram_bytes, kBaseDatagram);
+  EXPECT_TRUE(world.a.lost.empty());
+  world.a.finder.on_too_big(kSocketV4, world.b.sockets[kSocketV4], kBaseDatagram, world.now);
+  world.drain();
+  EXPECT_FALSE(world.a.route);
+}
+
 // And one that asks for a birthday search every time.
 class SearchOnDemand : public testing::TestWithParam<bool> {};
 

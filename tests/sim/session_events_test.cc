@@ -99,7 +99,7 @@ const std::array kEvents = {
           [](const Act& act) { act.repeatedly(20, 500ms, 50ms); }, 10s},
     Event{"UDP is gone for 400 ms every second", Limits{.pause = 0.4, .back = 17, .most_losses = 8},
           [](const Act& act) { act.repeatedly(15, 1s, 400ms); }, 15s},
-    Event{"only small packets pass", Limits{.pause = 1.0, .back = 17, .most_losses = 6},
+    Event{"only small packets pass", Limits{.pause = 0.55, .back = 15.5, .most_losses = 2},
           [](const Act& act) { act.wire().mtu = 1000; }, 15s, [](const Act& act) { act.wire().mtu = 1500; }},
 };
 
