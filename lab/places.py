@@ -265,11 +265,30 @@ def lossy_direct_and_clean_relay(p):
 def mtu_hole(p):
     """Pings pass, full datagrams do not, and nobody says so. TCP's segments are clamped, as such links' routers do."""
     delayed(p)
-    p.lab.on("gwa", "ip route change default via 5.5.5.1 dev wan0 src 5.5.5.21 advmss 1100")
-    for host, lan in (("a1", "192.168.11"),):
-        p.lab.on(host, f"ip route change default via {lan}.1 advmss 1100")
+    clamp_tcp(p)
     p.lab.wires["gwa"].tell("set both mtu 1208")
-    p.seconds, p.ending, p.most_moves = 12.0, None, 12
+    p.seconds, p.ending, p.most_moves = 12.0, "relay", 0
+
+
+def clamp_tcp(p):
+    p.lab.on("gwa", "ip route change default via 5.5.5.1 dev wan0 src 5.5.5.21 advmss 1100")
+    p.lab.on("a1", "ip route change default via 192.168.11.1 advmss 1100")
+
+
+def mtu_of_1400(p):
+    """A tunnel on the way that drops what is larger without a word: the direct path is taken at once and kept."""
+    delayed(p)
+    clamp_tcp(p)
+    p.lab.wires["gwa"].tell("set both mtu 1400")
+    p.seconds, p.most_moves = 8.0, 1
+
+
+def mtu_shrinks(p):
+    """The way changes to one through a tunnel, in the middle of the transfer."""
+    delayed(p)
+    clamp_tcp(p)
+    p.actions = [(4, lambda: p.lab.wires["gwa"].tell("set both mtu 1400"))]
+    p.seconds, p.most_moves = 8.0, 1
 
 
 def many_addresses(p):
@@ -297,12 +316,13 @@ def many_addresses(p):
 
 
 WIRED = {"delayed": ("srv", "gwa", "gwb"), "lossy": ("srv", "gwa", "gwb"), "mtu_hole": ("srv", "gwa", "gwb"),
+         "mtu_of_1400": ("srv", "gwa", "gwb"), "mtu_shrinks": ("srv", "gwa", "gwb"),
          "lossy_direct_and_clean_relay": ("gwa",)}
 PLACES = (same_lan, same_lan_isolated, same_lan_isolated_with_hairpin, home_behind_a_carrier, same_carrier_without_hairpin,
           same_carrier_with_hairpin, port_mapping_by_pcp, port_mapping_by_nat_pmp, port_mapping_by_upnp,
           silent_router, router_reboots, port_mapping_with_a_short_lease, router_maps_and_lets_nothing_in, port_mapping_comes_late, router_names_a_wrong_address, ipv6_on_one_side,
           ipv6_through_two_firewalls, ipv6_black_hole, second_uplink, default_route_changes, delayed, lossy,
-          lossy_direct_and_clean_relay, mtu_hole, many_addresses)
+          lossy_direct_and_clean_relay, mtu_hole, mtu_of_1400, mtu_shrinks, many_addresses)
 WITH_ROUTER = {place.__name__ for place in PLACES if "port_mapping" in place.__name__ or "router" in place.__name__}
 
 
