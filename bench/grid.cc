@@ -1,7 +1,5 @@
-// The full congestion grid and the curves of docs/performance/grid.md, in virtual time; one JSON object per
-// line.
-//   bench_grid [SECTION...]                     grid, loss, queue, ramp, sharing; all without any. bench/grid.py
-//                                               draws them.
+// The full congestion grid and the curves of docs/performance/grid.md, in virtual time; a JSON object per line.
+//   bench_grid [SECTION...]                     grid, loss, queue, ramp, sharing; all without any
 //   bench_grid cell MBITS RTT_MS LOSS BUFFER    one path, for lab/cells.py
 
 #include <cstdio>
