@@ -108,6 +108,7 @@ void Bbr::on_ack_batch(const AckBatch& batch) {
   }
   window_full_now_ |= batch.window_full;
   count_floor(batch);
+  if (batch.rtt_sample) loss_round_rtt_ = std::min(loss_round_rtt_, *batch.rtt_sample);
   adapt_short_term();
   model_.update_aggregation(batch, window_, full_once_);
   pipe_.update(model_.sample().bytes_per_second(), model_.sample().app_limited, model_.round_start());

@@ -100,6 +100,7 @@ public:
   double bandwidth() const { return bandwidth_; }
   double short_bandwidth() const { return short_bandwidth_; }
   double short_inflight() const { return short_inflight_; }
+  double latest_bandwidth() const { return latest_bandwidth_; }  // best of this loss round
   double latest_inflight() const { return latest_inflight_; }
   double extra_acked() const { return extra_; }
   /// Bandwidth x smallest rtt; 0 while either is not known.

@@ -1,6 +1,7 @@
 // The state machine of BBR. The formulas are in bbr.cc, what is believed about the path in bbr_model.
 
 #include <algorithm>
+#include <utility>
 
 #include "bulk/bbr.hh"
 
@@ -18,6 +19,11 @@ constexpr double kToleratedFactor = 1.5, kToleratedLoss = 0.005, kToleratedDevia
 constexpr double kMaxExplainedLoss = 0.03;                 // E4: more than that need not be explained
 constexpr double kAbsurdLoss = 0.12, kAbsurdPackets = 10;  // E9
 constexpr int kAbsurdRounds = 2;
+constexpr double kBuriedBandwidth = 0.25;  // E9 without loss: of the remembered one,
+constexpr int kBuriedRtts = 3;             // while the queue holds two round trips more
+constexpr Duration kBuriedQueue = 5ms;     // and this much, which jitter and held acks do not make,
+constexpr int kBuriedRounds = 3;           // in so many rounds
+constexpr Duration kBuriedMemory = 10s;    // after a round of absurd loss
 constexpr double kDownGain = 0.9;
 
 }  // namespace
@@ -54,14 +60,23 @@ void Bbr::adapt_short_term() {
 }
 
 /// E9: the bandwidth is remembered over two probes, some five seconds. If it falls to a tenth meanwhile, that
-/// memory floods the path again after every cut. Rounds of such loss are no probe's and no floor's doing.
+/// memory floods the path again after every cut. Rounds of such loss are no probe's and no floor's doing. Or
+/// nothing is lost after the first of them, because what the memory allows just fits the queue: then whole
+/// rounds stand in it, and bring a fraction. (Without that first one it may be others who fill a deep queue.)
 void Bbr::check_collapse() {
   if (!extensions_.believe_collapse) return;
   const bool absurd =
       model_.round_loss_ratio() > kAbsurdLoss && model_.round_lost() >= kAbsurdPackets * segment_;
   absurd_rounds_ = absurd && !probing() ? absurd_rounds_ + 1 : std::min(absurd_rounds_, 0);
-  if (absurd_rounds_ < kAbsurdRounds) return;
-  absurd_rounds_ = 0;
+  if (absurd) absurd_at_ = now_;
+  const Duration rtt = std::exchange(loss_round_rtt_, Duration::max());
+  const bool buried = full_once_ && absurd_at_ && now_ - *absurd_at_ < kBuriedMemory &&
+                      rtt != Duration::max() && !model_.sample().app_limited &&
+                      rtt > kBuriedRtts * model_.rtt.min() + kBuriedQueue &&
+                      model_.latest_bandwidth() < kBuriedBandwidth * model_.max_bandwidth();
+  buried_rounds_ = buried ? buried_rounds_ + 1 : 0;
+  if (absurd_rounds_ < kAbsurdRounds && buried_rounds_ < kBuriedRounds) return;
+  absurd_rounds_ = buried_rounds_ = 0;
   model_.believe_latest();
   ++counters_.collapses;
 }
