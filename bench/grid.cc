@@ -1,4 +1,5 @@
-// The full congestion grid and the curves of docs/performance/grid.md, in virtual time; a JSON object per line.
+// The full congestion grid and the curves of docs/performance/grid.md, in virtual time; a JSON object per
+// line.
 //   bench_grid [SECTION...]                     grid, loss, queue, ramp, sharing; all without any
 //   bench_grid cell MBITS RTT_MS LOSS BUFFER    one path, for lab/cells.py
 
