@@ -39,8 +39,10 @@ struct StreamConfig {
   std::uint32_t peer_connection_id = 0;     // put into every datagram we send
   std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader ...
   std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long and fast path
-  std::size_t send_buffer = 16u << 20;             // bytes the sender keeps until they are acknowledged ...
-  std::size_t most_send_buffer = 256u << 20;       // ... likewise
+  // Bytes the sender keeps until they are acknowledged. Few at first: they should still be in the cache when
+  // they leave.
+  std::size_t send_buffer = 1u << 20;
+  std::size_t most_send_buffer = 256u << 20;  // what it may grow to, for a long and fast path
   /// Small packets per key, a large one counting kLargePacketWeight; 0: kKeyUpdatePacketsSmall.
   std::uint64_t key_update_packets = 0;
   std::uint64_t rate_limit = 0;  // sender: stream bytes per second over all paths; 0: none

@@ -20,7 +20,7 @@ using PumpNotify = std::function<void()>;
 /// Reads a descriptor to its end, at most kCapacity bytes ahead. The descriptor stays the caller's.
 class FileSource {
 public:
-  static constexpr std::size_t kCapacity = 4u << 20;  // bytes read ahead of the network
+  static constexpr std::size_t kCapacity = 1u << 20;  // bytes read ahead of the network: more would leave the cache
 
   FileSource(int fd, PumpNotify notify);
   ~FileSource();
@@ -47,7 +47,7 @@ private:
 /// Writes everything it is given, in order, at most kCapacity bytes behind.
 class FileSink {
 public:
-  static constexpr std::size_t kCapacity = 2u << 20;  // bytes the reader of stdout may be behind
+  static constexpr std::size_t kCapacity = 1u << 20;  // bytes the reader of stdout may be behind
 
   FileSink(int fd, PumpNotify notify);
   ~FileSink();

@@ -273,6 +273,21 @@ def test_cipher_backends_are_chosen_and_speak_to_each_other():
         return "" if len(have) > 1 else "(only openssl here)"
 
 
+def test_without_offload_every_datagram_travels_alone():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 20_000_000)
+        for listening, sending in (("off", "off"), ("off", "on"), ("on", "off")):
+            listener, token = world.listen(server, env={"DERPHOLE_UDP_OFFLOAD": listening})
+            world.pipe(token, source, env={"DERPHOLE_UDP_OFFLOAD": sending}).finish(30)
+            listener.finish(30)
+            expect(sha256(source) == sha256(world.path("received")), f"{sending} to {listening}: bytes changed")
+        process = world.start("pipe", token, env={"DERPHOLE_UDP_OFFLOAD": "perhaps"})
+        process.finish(5, 2)
+        expect(len(process.stderr().splitlines()) == 1 and "perhaps" in process.stderr(), process.stderr())
+
+
 def test_ctrl_c_on_either_side_ends_the_other():
     with World(BINARY) as world:
         _, server = world.relay()
