@@ -20,7 +20,8 @@ using PumpNotify = std::function<void()>;
 /// Reads a descriptor to its end, at most kCapacity bytes ahead. The descriptor stays the caller's.
 class FileSource {
 public:
-  static constexpr std::size_t kCapacity = 1u << 20;  // bytes read ahead of the network: more would leave the cache
+  static constexpr std::size_t kCapacity =
+      1u << 20;  // bytes read ahead of the network: more would leave the cache
 
   FileSource(int fd, PumpNotify notify);
   ~FileSource();
