@@ -36,7 +36,7 @@ endif()
 
 if(DERPHOLE_SANITIZE)
   target_compile_options(derphole_flags INTERFACE -fsanitize=${DERPHOLE_SANITIZE} -fno-sanitize-recover=all
-    -fno-omit-frame-pointer -O1)
+    -fno-omit-frame-pointer -O1 -g1)  # line numbers are enough for a report, and build in less time
   target_link_options(derphole_flags INTERFACE -fsanitize=${DERPHOLE_SANITIZE})
 endif()
 if(DERPHOLE_FUZZ)
