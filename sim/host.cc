@@ -241,6 +241,11 @@ void Host::read_events() {
                      ended_ = end;
                      ended_at_ = world_.now();
                    },
+                   [&](const session::PeerMessage& message) {
+                     Reader reader(message.bytes);
+                     content_wrong_ = content_wrong_ || reader.u32() != messages_received_ || !reader.ok();
+                     ++messages_received_;
+                   },
                    [&](const session::OpenSockets& open) { udp_->open(open); },
                    [&](const session::CloseSockets& close) { udp_->close(close); },
                    [&](const session::DirectInUse& use) {
@@ -281,8 +286,21 @@ void Host::write_application() {
   }
 }
 
+bool Host::send_messages() {
+  while (messages_sent_ < options_.messages) {
+    Bytes message;
+    Writer writer(message);
+    writer.u32(messages_sent_);
+    message.resize(session::Session::kMaxMessageBytes);
+    if (!session_.send_message(message, world_.now())) return false;
+    ++messages_sent_;
+  }
+  return true;
+}
+
 void Host::run_application() {
   if (!session_.is_open()) return;
+  const bool all_said = send_messages();
   if (options_.session.direction == session::Direction::Send) return write_application();
   while (!session_.readable().empty() && world_.now() >= reader_free_) {
     ByteView bytes = session_.readable();
@@ -299,7 +317,7 @@ void Host::run_application() {
     }
     session_.consume(bytes.size(), world_.now());
   }
-  if (readable_end_ && !confirmed_ && session_.readable().empty()) {
+  if (readable_end_ && all_said && !confirmed_ && session_.readable().empty()) {
     confirmed_ = true;
     session_.confirm(world_.now());
   }

@@ -40,6 +40,7 @@ struct HostOptions {
   double read_bytes_per_second = 0;   // receiving: 0 = as fast as it comes
   Duration write_interval = 5ms;      // with the next
   double write_bytes_per_second = 0;  // sending: 0 = as fast as the session takes it
+  std::uint32_t messages = 0;         // to the peer's application, beside the stream: 0, 1, 2, ...
   std::optional<UdpOptions> udp;      // without it, relays are all there is
 };
 
@@ -75,6 +76,8 @@ public:
   std::optional<Instant> first_relay_up_at() const { return relay_up_at_; }
   std::uint64_t received() const { return stream_offset_; }
   bool content_wrong() const { return content_wrong_; }
+  /// Of the peer's messages, how many came; content_wrong() says when one was not the next.
+  std::uint32_t messages_received() const { return messages_received_; }
   const PathLog& path_log() const { return path_log_; }
   /// Receiving: the longest time between two reads that brought something, since the last reset.
   Duration longest_gap() const;
@@ -102,6 +105,7 @@ private:
   void turn();
   void run_application();
   void write_application();
+  bool send_messages();
   void transmit();
   void read_events();
   void arm();
@@ -123,6 +127,7 @@ private:
   std::optional<Instant> last_read_at_;
   Duration longest_gap_{};
   std::uint64_t stream_offset_ = 0;
+  std::uint32_t messages_sent_ = 0, messages_received_ = 0;
   std::optional<session::SessionEnded> ended_;
   bool finished_ = false, readable_end_ = false, deaf_ = false, confirmed_ = false, content_wrong_ = false;
 };

@@ -34,6 +34,7 @@ Scenario random_scenario(std::uint64_t seed) {
     out.host_freezes.push_back(Duration(std::chrono::milliseconds(rng.below(5000))));
     out.freeze_for = Duration(std::chrono::milliseconds(rng.below(4000)));
   }
+  if (rng.chance(0.3)) out.listener_messages = static_cast<std::uint32_t>(1 + rng.below(150));
   return out;
 }
 
@@ -42,10 +43,10 @@ std::string describe(const Scenario& s) {
   std::string out = fmt::format(
       "seed {} bytes {} relays {} delay {:.1f} ms jitter {:.1f} ms rate {:.0f} B/s drop {:.3f} dup {:.3f} "
       "corrupt {:.3f} "
-      "forge {:.3f} replay {:.3f} hold {:.3f} up to {:.0f} ms reader {:.0f} B/s",
+      "forge {:.3f} replay {:.3f} hold {:.3f} up to {:.0f} ms reader {:.0f} B/s messages {}",
       s.seed, s.bytes, s.relay_count, ms(s.link.delay), ms(s.link.jitter), s.link.bytes_per_second,
       s.faults.drop, s.faults.duplicate, s.faults.corrupt, s.faults.forge, s.faults.replay, s.faults.delay,
-      ms(s.faults.max_delay), s.read_bytes_per_second);
+      ms(s.faults.max_delay), s.read_bytes_per_second, s.listener_messages);
   for (Duration at : s.relay_kills) out += fmt::format(" kill@{:.0f}+{:.0f}", ms(at), ms(s.relay_down_for));
   for (Duration at : s.host_freezes) out += fmt::format(" freeze@{:.0f}+{:.0f}", ms(at), ms(s.freeze_for));
   return out;
@@ -59,6 +60,8 @@ std::string Outcome::problem(const Scenario& scenario) const {
   if (listener->end != session::SessionEnd::Complete)
     return fmt::format("the listener ended with {}", session::to_string(listener->end));
   if (received != scenario.bytes) return fmt::format("{} bytes arrived of {}", received, scenario.bytes);
+  if (messages != scenario.listener_messages)
+    return fmt::format("{} messages arrived of {}", messages, scenario.listener_messages);
   return {};
 }
 
@@ -77,6 +80,7 @@ Outcome run(const Scenario& scenario, const RunOptions& options) {
   HostOptions listener_options, dialer_options;
   listener_options.faults = dialer_options.faults = scenario.faults;
   listener_options.read_bytes_per_second = scenario.read_bytes_per_second;
+  listener_options.messages = scenario.listener_messages;
   Pairing pairing = make_pairing(rng, scenario.relay_count, world.wall());
   listener_options.session = std::move(pairing.listener);
   dialer_options.session = std::move(pairing.dialer);
@@ -111,7 +115,8 @@ Outcome run(const Scenario& scenario, const RunOptions& options) {
   out.dialer = dialer.ended();
   out.listener = listener.ended();
   out.received = listener.received();
-  out.content_wrong = listener.content_wrong();
+  out.messages = dialer.messages_received();
+  out.content_wrong = listener.content_wrong() || dialer.content_wrong();
   out.steps = world.steps();
   out.finished_after = world.now().time_since_epoch();
   if (listener.first_byte_at() && dialer.first_relay_up_at())

@@ -15,9 +15,10 @@ struct Scenario {
   LinkModel link;
   PacketFaults faults;  // on both hosts
   double read_bytes_per_second = 0;
-  std::vector<Duration> relay_kills;   // relay 0 dies then ...
-  Duration relay_down_for = 500ms;     // ... and comes back after this; zero: never
-  std::vector<Duration> host_freezes;  // alternately dialer and listener
+  std::uint32_t listener_messages = 0;  // beside the stream, against its direction
+  std::vector<Duration> relay_kills;    // relay 0 dies then ...
+  Duration relay_down_for = 500ms;      // ... and comes back after this; zero: never
+  std::vector<Duration> host_freezes;   // alternately dialer and listener
   Duration freeze_for = 300ms;
   Duration listener_deaf_for{};       // from the moment the dialer has its keys: M3 and all behind it is lost
   std::optional<Duration> cancel_at;  // Ctrl-C on one side
@@ -33,6 +34,7 @@ struct Outcome {
   bool hung = false;
   std::optional<session::SessionEnded> dialer, listener;
   std::uint64_t received = 0;
+  std::uint32_t messages = 0;  // that reached the dialer
   bool content_wrong = false;
   std::uint64_t steps = 0;
   Duration finished_after{};             // both ended

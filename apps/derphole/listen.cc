@@ -5,6 +5,7 @@
 #include "commands.hh"
 #include "crypto/aead.hh"
 #include "io/clock.hh"
+#include "io/file_pump.hh"
 #include "io/relay_choice.hh"
 #include "io/self_relay.hh"
 #include "session_command.hh"
@@ -66,7 +67,7 @@ Exit run_listen(const ListenOptions& options) {
 
   io::SessionDriverOptions driver;
   driver.dial = command.dial_options();
-  driver.stream_fd = STDOUT_FILENO;
+  driver.make_sink = io::file_sink(STDOUT_FILENO);
   session::SessionConfig& session = driver.session;
   session.role = session::Role::Listener;
   session.direction = session::Direction::Receive;

@@ -4,6 +4,7 @@
 #include "commands.hh"
 #include "crypto/aead.hh"
 #include "io/clock.hh"
+#include "io/file_pump.hh"
 #include "session_command.hh"
 
 namespace dh::app {
@@ -52,7 +53,7 @@ Exit run_pipe(const PipeOptions& options, int argc, char** argv) {
   SessionCommand command(options.common, session::Direction::Send);
   io::SessionDriverOptions driver;
   driver.dial = command.dial_options();
-  driver.stream_fd = STDIN_FILENO;
+  driver.make_source = io::file_source(STDIN_FILENO);
   session::SessionConfig& session = driver.session;
   session.role = session::Role::Dialer;
   session.direction = session::Direction::Send;

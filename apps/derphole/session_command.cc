@@ -33,6 +33,8 @@ EndWords words_for_abort(const bulk::StreamAborted& abort) {
                 "the other side breaks the protocol; are both on the same version of derphole?"};
       case bulk::AbortCode::Internal:
         return {Exit::Failure, reason};
+      case bulk::AbortCode::Declined:
+        return {Exit::Refused, reason};
     }
   }
   switch (abort.code) {
@@ -48,6 +50,8 @@ EndWords words_for_abort(const bulk::StreamAborted& abort) {
               "the other side says we break the protocol; are both on the same version of derphole?"};
     case bulk::AbortCode::Internal:
       return {Exit::Failure, "the other side failed: " + reason};
+    case bulk::AbortCode::Declined:
+      return {Exit::Refused, "the other side did not take it: " + reason};
   }
   return {Exit::Failure, "the stream was aborted"};
 }

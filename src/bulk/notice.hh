@@ -104,7 +104,7 @@ public:
     notice_.stop();
     if (!news) return std::nullopt;
     const bool known = frame.code >= static_cast<std::uint16_t>(AbortCode::Cancelled) &&
-                       frame.code <= static_cast<std::uint16_t>(AbortCode::Internal);
+                       frame.code <= static_cast<std::uint16_t>(AbortCode::Declined);
     code_ = known ? static_cast<AbortCode>(frame.code) : AbortCode::Internal;
     reason_ = std::string(frame.reason);
     return StreamAborted{code_, reason_, true};

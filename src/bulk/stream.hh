@@ -58,6 +58,7 @@ enum class AbortCode : std::uint16_t {
   DigestMismatch = 4,  // what arrived is not what was sent
   ProtocolError = 5,   // authenticated nonsense
   Internal = 6,
+  Declined = 7,  // the receiver does not want it: a person said no, or it may not be put there
 };
 
 struct StreamAborted {

@@ -153,4 +153,24 @@ void FileSink::run() {
   }
 }
 
+std::optional<StreamFault> FileSource::fault() const {
+  const std::string why = error();
+  if (why.empty()) return std::nullopt;
+  return StreamFault{bulk::AbortCode::ReadFailed, "cannot read the input: " + why};
+}
+
+std::optional<StreamFault> FileSink::fault() const {
+  const std::string why = error();
+  if (why.empty()) return std::nullopt;
+  return StreamFault{bulk::AbortCode::WriteFailed, "cannot write the output: " + why};
+}
+
+SourceMaker file_source(int fd) {
+  return [fd](PumpNotify notify) { return std::make_unique<FileSource>(fd, std::move(notify)); };
+}
+
+SinkMaker file_sink(int fd) {
+  return [fd](PumpNotify notify) { return std::make_unique<FileSink>(fd, std::move(notify)); };
+}
+
 }  // namespace dh::io

@@ -5,34 +5,34 @@
 // with other processes.
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "io/byte_ring.hh"
+#include "io/stream_ends.hh"
 
 namespace dh::io {
 
-/// Called from the pump's thread; must only post to an executor.
-using PumpNotify = std::function<void()>;
-
 /// Reads a descriptor to its end, at most kCapacity bytes ahead. The descriptor stays the caller's.
-class FileSource {
+class FileSource final : public StreamSource {
 public:
   static constexpr std::size_t kCapacity =
       1u << 20;  // bytes read ahead of the network: more would leave the cache
 
   FileSource(int fd, PumpNotify notify);
-  ~FileSource();
+  ~FileSource() override;
   FileSource(const FileSource&) = delete;
 
-  ByteView peek() { return ring_.filled_now(); }
-  void consume(std::size_t size) { ring_.consumed(size); }
-  bool finished() const { return ring_.drained(); }  // end of file (or error) and everything consumed
+  ByteView peek() override { return ring_.filled_now(); }
+  void consume(std::size_t size) override { ring_.consumed(size); }
+  bool finished() const override {
+    return ring_.drained();
+  }  // end of file (or error) and everything consumed
+  std::optional<StreamFault> fault() const override;
   std::string error() const { return ring_.error(); }
   /// Size of a regular file from its current position; 0 when unknown.
-  std::uint64_t expected_bytes() const { return expected_bytes_; }
+  std::uint64_t expected_bytes() const override { return expected_bytes_; }
 
 private:
   void run();
@@ -46,18 +46,19 @@ private:
 };
 
 /// Writes everything it is given, in order, at most kCapacity bytes behind.
-class FileSink {
+class FileSink final : public StreamSink {
 public:
   static constexpr std::size_t kCapacity = 1u << 20;  // bytes the reader of stdout may be behind
 
   FileSink(int fd, PumpNotify notify);
-  ~FileSink();
+  ~FileSink() override;
   FileSink(const FileSink&) = delete;
 
   /// Bytes taken; fewer when the descriptor is slow.
-  std::size_t write(ByteView data);
-  void finish() { ring_.end(); }
-  bool finished() const { return finished_; }         // after finish(): everything is written
+  std::size_t write(ByteView data) override;
+  void finish() override { ring_.end(); }
+  bool finished() const override { return finished_; }  // after finish(): everything is written
+  std::optional<StreamFault> fault() const override;
   std::string error() const { return ring_error(); }  // empty while all is well
 
 private:
@@ -75,5 +76,8 @@ private:
   std::string error_;
   std::thread thread_;
 };
+
+SourceMaker file_source(int fd);
+SinkMaker file_sink(int fd);
 
 }  // namespace dh::io

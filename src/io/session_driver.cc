@@ -1,6 +1,7 @@
 #include "io/session_driver.hh"
 
 #include <array>
+#include <deque>
 
 #include "base/check.hh"
 #include "base/overloaded.hh"
@@ -104,6 +105,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     } else {
       drain_stream(at);
     }
+    feed_messages();
     transmit(at);
     drain_events(at);
     if (!stopped) arm();
@@ -131,10 +133,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   // stdin -> session. Reading starts when the session is open, so a refused pipe has eaten nothing.
   void feed_stream() {
     if (!session.is_open()) return;
-    if (!source && !finish_sent) {
-      source = std::make_unique<FileSource>(options.stream_fd, notifier());
-      expected_bytes = source->expected_bytes();
-    }
+    if (!source && !finish_sent) source = options.make_source(notifier());
     while (source && !finish_sent) {
       const ByteView bytes = source->peek();
       if (!bytes.empty()) {
@@ -144,11 +143,10 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
         continue;
       }
       if (!source->finished()) return;
-      const std::string error = source->error();
-      if (error.empty()) {
-        session.finish();
+      if (const auto fault = source->fault()) {
+        session.abort(fault->code, fault->reason, now());
       } else {
-        session.abort(bulk::AbortCode::ReadFailed, "cannot read the input: " + error, now());
+        session.finish();
       }
       finish_sent = true;
     }
@@ -157,11 +155,10 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   // session -> stdout.
   void drain_stream(Instant at) {
     if (!session.is_open()) return;
-    if (!sink) sink = std::make_unique<FileSink>(options.stream_fd, notifier());
-    const std::string error = sink->error();
-    if (!error.empty() && !write_failed) {
+    if (!sink) sink = options.make_sink(notifier());
+    if (const auto fault = sink->fault(); fault && !write_failed) {
       write_failed = true;
-      session.abort(bulk::AbortCode::WriteFailed, "cannot write the output: " + error, at);
+      session.abort(fault->code, fault->reason, at);
     }
     if (write_failed) return;
     for (;;) {
@@ -175,10 +172,20 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
       sink_finishing = true;
       sink->finish();
     }
-    if (sink_finishing && sink->finished() && !confirmed) {
+    if (sink_finishing && sink->finished() && messages.empty() && !confirmed) {
       confirmed = true;
       session.confirm(at);
     }
+  }
+
+  void feed_messages() {
+    if (!session.is_open()) return;
+    while (!messages.empty() && session.send_message(messages.front(), now())) messages.pop_front();
+  }
+
+  std::uint64_t expected_bytes() const {
+    if (source) return source->expected_bytes();
+    return sink ? sink->expected_bytes() : 0;
   }
 
   void transmit(Instant at) {
@@ -231,6 +238,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
                        stream_ended = true;
                        schedule();
                      },
+                     [&](const session::PeerMessage& message) { observer.on_message(message.bytes); },
                      [&](const session::SessionEnded& ended) { finish(ended, at); },
                  },
                  *event);
@@ -265,7 +273,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
         if (self->direct) self->direct->on_resume();
       }
       if (self->opened_at) {
-        self->observer.on_progress(self->session.counters().stream.stream_bytes, self->expected_bytes);
+        self->observer.on_progress(self->session.counters().stream.stream_bytes, self->expected_bytes());
         const Instant at = now();
         self->observer.on_path_check(self->session);
         if (self->silent_since && at - *self->silent_since >= kSilenceNotice) {
@@ -344,12 +352,12 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   Bytes relay_packet;  // without direct paths
   std::array<std::unique_ptr<Port>, session::kMaxRelays> ports;
   std::optional<DirectPaths> direct;
-  std::unique_ptr<FileSource> source;
-  std::unique_ptr<FileSink> sink;
+  std::unique_ptr<StreamSource> source;
+  std::unique_ptr<StreamSink> sink;
+  std::deque<Bytes> messages;  // not yet with the session
   std::optional<Instant> armed_for, opened_at, silent_since;
   std::optional<session::SessionEnded> result;
   Instant last_turn{}, flush_until{};
-  std::uint64_t expected_bytes = 0;
   bool turn_scheduled = false, stopped = false;
   bool finish_sent = false, write_failed = false, stream_ended = false, sink_finishing = false,
        confirmed = false;
@@ -369,7 +377,16 @@ void SessionDriver::start() {
 }
 
 void SessionDriver::cancel(std::string reason) {
-  impl_->session.abort(bulk::AbortCode::Cancelled, std::move(reason), now());
+  abort(bulk::AbortCode::Cancelled, std::move(reason));
+}
+
+void SessionDriver::abort(bulk::AbortCode code, std::string reason) {
+  impl_->session.abort(code, std::move(reason), now());
+  impl_->schedule();
+}
+
+void SessionDriver::send_message(Bytes message) {
+  impl_->messages.push_back(std::move(message));
   impl_->schedule();
 }
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "io/derp_client.hh"
-#include "io/file_pump.hh"
+#include "io/stream_ends.hh"
 #include "io/udp_sockets.hh"
 #include "session/session.hh"
 
@@ -36,6 +36,8 @@ public:
   virtual void on_progress(std::uint64_t bytes, std::uint64_t total) = 0;
   /// With every progress: for hints about the path.
   virtual void on_path_check(session::Session& session) = 0;
+  /// What the peer's command sent by SessionDriver::send_message.
+  virtual void on_message(ByteView) {}
   /// The last call.
   virtual void on_ended(const session::SessionEnded& end, const SessionReport& report) = 0;
 };
@@ -44,7 +46,9 @@ struct SessionDriverOptions {
   session::SessionConfig session;
   DialOptions dial;
   UdpOffload udp_offload;
-  int stream_fd = -1;                // sending: read from it; receiving: write to it
+  // The end of the stream on this side, made when the session is open: a refused session has eaten nothing.
+  SourceMaker make_source;           // sending
+  SinkMaker make_sink;               // receiving
   std::size_t own_relay = SIZE_MAX;  // index of a relay hosted by this process: dialled over loopback
   Endpoint own_relay_endpoint;
 };
@@ -59,6 +63,12 @@ public:
   void start();
   /// Ctrl-C: tells the peer, then on_ended. Safe to repeat.
   void cancel(std::string reason);
+  /// Ends the session from this side for a reason of its own. Safe to repeat.
+  void abort(bulk::AbortCode code, std::string reason);
+  /// To the peer's command, in order, reliably, beside the stream: 1..Session::kMaxMessageBytes each. Waits
+  /// in a queue until the session is open and has room. Messages sent before the sink is finished arrive
+  /// before the sender hears that the stream is complete.
+  void send_message(Bytes message);
 
 private:
   struct Impl;

@@ -62,6 +62,7 @@ public:
   std::optional<Instant> next_timeout() const;
 
   bool all_acknowledged() const { return outgoing_.empty(); }
+  std::size_t unacknowledged() const { return outgoing_.size(); }  // messages
   /// When the oldest unacknowledged message was queued; empty: none.
   std::optional<Instant> waiting_since() const;
   /// Empty before the first sample.

@@ -97,8 +97,14 @@ void Session::consume(std::size_t size, Instant now) {
 
 void Session::confirm(Instant now) {
   CHECK(impl_->receiver.has_value());
-  impl_->receiver->confirm(now);
+  impl_->confirm_wanted = true;
+  impl_->confirm_when_heard(now);
   impl_->read_stream();
+}
+
+bool Session::send_message(ByteView message, Instant now) {
+  CHECK(!message.empty() && message.size() <= kMaxMessageBytes);
+  return impl_->send_message(message, now);
 }
 
 void Session::abort(bulk::AbortCode code, std::string reason, Instant now) {

@@ -17,6 +17,7 @@
 #include "session/handshake.hh"
 #include "session/relay_set.hh"
 #include "session/token.hh"
+#include "wire/session_msg.hh"
 
 namespace dh::session {
 
@@ -86,13 +87,17 @@ struct PeerBack {
 struct StreamReadable {
   std::uint64_t total;
 };  // receiver: the stream has ended, `total` bytes in all
+/// The peer's command said something beside the stream.
+struct PeerMessage {
+  Bytes bytes;
+};
 struct SessionEnded {
   SessionEnd end;
   std::optional<RejectReason> reject;
   std::optional<bulk::StreamAborted> abort;
 };
 using SessionEvent = std::variant<ClaimedBy, RelayInUse, DirectInUse, DirectLost, OpenSockets, CloseSockets,
-                                  PeerSilent, PeerBack, StreamReadable, SessionEnded>;
+                                  PeerSilent, PeerBack, StreamReadable, PeerMessage, SessionEnded>;
 
 struct SessionCounters {
   bulk::StreamCounters stream;
@@ -138,6 +143,12 @@ public:
   ByteView readable() const;
   void consume(std::size_t size, Instant now);
   void confirm(Instant now);  // after StreamReadable and once everything read is safe
+
+  /// To the peer's command, beside the stream and in order: PeerMessage there. 1..kMaxMessageBytes.
+  /// false: not open, or too many are unacknowledged; try again after the next input.
+  /// A confirm() waits until all of them were acknowledged.
+  bool send_message(ByteView message, Instant now);
+  static constexpr std::size_t kMaxMessageBytes = wire::CommandMsg::kMaxBody;
 
   /// Ends the session from this side: tells the peer (reliably, at most kGoodbyeLimit), then
   /// SessionEnded{Aborted}.

@@ -63,6 +63,7 @@ void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, By
     case wire::DatagramKind::Control:
       if (!control || !control->on_packet(bytes, now)) break;
       heard_direct(socket, from, now);
+      confirm_when_heard(now);
       return read_control(now);
     case wire::DatagramKind::Handshake:  // begins on a relay, always
     case wire::DatagramKind::Probe:      // of another session

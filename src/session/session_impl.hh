@@ -71,6 +71,8 @@ struct Session::Impl {
   void finish_closing();
   void end(SessionEnd how, std::optional<RejectReason> reject = std::nullopt);
   void abort(bulk::AbortCode code, std::string reason, Instant now);
+  bool send_message(ByteView message, Instant now);
+  void confirm_when_heard(Instant now);
   void count_bytes(std::size_t relay, std::size_t size) { relay_bytes[relay] += size; }
 
   SessionConfig config;
@@ -102,7 +104,9 @@ struct Session::Impl {
   bool want_others = false;   // dialer: the token's other relays as well
   bool heard_absent = false;  // a relay said that the listener is not there
   bool ever_up = false;
-  bool finishing = false;  // end as soon as nothing is left to send
+  bool messages_sent = false;
+  bool confirm_wanted = false;  // everything read is safe; the peer has yet to acknowledge our messages
+  bool finishing = false;       // end as soon as nothing is left to send
 };
 
 }  // namespace dh::session

@@ -126,6 +126,7 @@ void Session::Impl::packet(std::size_t relay, const PublicKey& from, ByteSpan by
   if (kind == wire::DatagramKind::Bulk) return bulk_packet(relay, bytes, now);
   if (kind == wire::DatagramKind::Control && control && control->on_packet(bytes, now)) {
     heard(relay, now);
+    confirm_when_heard(now);
     return read_control(now);
   }
   if (dialer()) {
@@ -211,6 +212,10 @@ void Session::Impl::read_control(Instant now) {
         read_paths(now);
         continue;
       }
+    }
+    if (auto* from_command = parsed ? std::get_if<wire::CommandMsg>(&*parsed) : nullptr) {
+      events.push_back(PeerMessage{std::move(from_command->body)});
+      continue;
     }
     if (!parsed || !dialer() || state != State::Meeting) continue;  // pings ask for nothing but their ack
     if (std::holds_alternative<ClaimAccepted>(*parsed)) {

@@ -209,6 +209,20 @@ void Session::Impl::read_stream() {
   }
 }
 
+// Some room is kept for the session's own messages: a peer that acknowledges nothing must still be found.
+bool Session::Impl::send_message(ByteView message, Instant now) {
+  if (state != State::Open || !control || control->unacknowledged() >= kMaxCommandMessages) return false;
+  messages_sent = control->send(wire::serialize(wire::CommandMsg{to_bytes(message)}), now);
+  return messages_sent;
+}
+
+// The sender ends when the stream is confirmed, so whatever it should hear must have arrived before.
+void Session::Impl::confirm_when_heard(Instant now) {
+  if (!confirm_wanted || (messages_sent && control && !control->all_acknowledged())) return;
+  confirm_wanted = false;
+  receiver->confirm(now);
+}
+
 // Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
 void Session::Impl::close_with(SessionEnded end_in, bool nothing_awaited) {
   if (state == State::Ended || result) return;

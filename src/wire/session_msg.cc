@@ -15,6 +15,7 @@ enum Type : std::uint8_t {
   kClose = 4,
   kRelayHint = 5,
   kPing = 6,
+  kCommand = 7,
   kCallMeMaybe = 0x10,
 };
 
@@ -49,6 +50,12 @@ struct Serializer {
     w.u8(hint.relay);
   }
   void operator()(const Ping&) const { w.u8(kPing); }
+  void operator()(const CommandMsg& message) const {
+    CHECK(message.body.size() <= CommandMsg::kMaxBody);
+    w.u8(kCommand);
+    w.u16(static_cast<std::uint16_t>(message.body.size()));
+    w.bytes(message.body);
+  }
   void operator()(const CallMeMaybe& call) const {
     CHECK(call.candidates.size() <= CallMeMaybe::kMaxCandidates);
     w.u8(kCallMeMaybe);
@@ -193,6 +200,12 @@ std::expected<SessionMsg, WireError> parse_session_msg(ByteView bytes) {
     case kPing:
       message = Ping{};
       break;
+    case kCommand: {
+      const std::size_t size = reader.u16();
+      if (size > CommandMsg::kMaxBody) return std::unexpected(WireError::TooLong);
+      message = CommandMsg{to_bytes(reader.bytes(size))};
+      break;
+    }
     case kCallMeMaybe: {
       auto call = parse_call_me_maybe(reader);
       if (!call) return std::unexpected(call.error());

@@ -63,6 +63,12 @@ struct RelayHint {
 struct Ping {
   bool operator==(const Ping&) const = default;
 };
+/// From command to command; what is inside is theirs (transfer.md, ssh.md).
+struct CommandMsg {
+  static constexpr std::size_t kMaxBody = 1000;  // bytes; fits the channel's 1024
+  Bytes body;
+  bool operator==(const CommandMsg&) const = default;
+};
 /// Where an address of a candidate comes from. The number goes on the wire.
 enum class CandidateKind : std::uint8_t {
   Host = 1,             // an interface of the sender
@@ -106,8 +112,8 @@ struct UnknownMsg {
   Bytes body;
   bool operator==(const UnknownMsg&) const = default;
 };
-using SessionMsg =
-    std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, CallMeMaybe, UnknownMsg>;
+using SessionMsg = std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, CommandMsg,
+                                CallMeMaybe, UnknownMsg>;
 
 Bytes serialize(const SessionMsg& message);
 /// Bytes behind the known fields of a known type are ignored (later versions append).

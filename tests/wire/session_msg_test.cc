@@ -24,6 +24,7 @@ TEST(SessionMsg, EveryMessageHasItsGoldenBytes) {
       {Close{5, "bye"}, "04000503627965"},
       {RelayHint{1}, "0501"},
       {Ping{}, "06"},
+      {CommandMsg{*from_hex("c0ffee")}, "070003c0ffee"},
       {CallMeMaybe{0x01020304,
                    7,
                    PunchMode::FreshPort,
@@ -51,6 +52,7 @@ TEST(SessionMsg, ImpossibleValuesAreRefused) {
   EXPECT_EQ(parse_session_msg(*from_hex("0300")), std::unexpected(WireError::BadValue));
   EXPECT_EQ(parse_session_msg(*from_hex("0307")), std::unexpected(WireError::BadValue));
   EXPECT_EQ(parse_session_msg(*from_hex("040000c9")), std::unexpected(WireError::TooLong));
+  EXPECT_EQ(parse_session_msg(*from_hex("0703e9")), std::unexpected(WireError::TooLong));
 }
 
 TEST(SessionMsg, ALongCloseReasonIsCutWhenWritten) {
