@@ -179,6 +179,11 @@ bool PathFinder::has_valid_pair() const {
                                 [](const Pair& pair) { return pair.state == PairState::Valid; });
 }
 
+bool PathFinder::has_carrying_pair() const {
+  return prober_ && std::any_of(prober_->pairs().begin(), prober_->pairs().end(),
+                                [](const Pair& pair) { return pair.carries(); });
+}
+
 SocketId PathFinder::plain_socket(const Endpoint& remote) const {
   return remote.address.is_v6() ? kSocketV6 : kSocketV4;
 }

@@ -133,6 +133,7 @@ private:
   SocketId plain_socket(const Endpoint& remote) const;
   bool has_socket(SocketId id) const;
   bool has_valid_pair() const;
+  bool has_carrying_pair() const;
   void learn_reflexive();
   void tell_interface_mtu(Instant now);
 

@@ -67,7 +67,7 @@ void PathFinder::follow_attempt(Instant now) {
 /// Dialer: the present way of trying has had its time.
 void PathFinder::next_attempt(Instant now) {
   mode_until_.reset();
-  if (has_valid_pair()) return rest(now);  // there is a way, it only has to wait after a stall
+  if (has_carrying_pair()) return rest(now);  // there is a way, it only has to wait after a stall
   const MappingBehaviour peers = peer_ ? peer_->mapping : MappingBehaviour::Unknown;
   switch (mode_) {
     case PunchMode::Plain:

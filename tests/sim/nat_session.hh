@@ -22,8 +22,10 @@ struct NatSessionOptions {
   LinkModel relay_link{.delay = 10ms};                            // and as long over the relay
   /// What a lying router calls the external address of each host's socket.
   std::optional<Endpoint> dialer_mapping, listener_mapping;
-  Duration wait = 60s;               // the dialer's, for the listener
-  std::size_t interface_mtu = 1500;  // of both hosts
+  Duration wait = 60s;                              // the dialer's, for the listener
+  std::size_t interface_mtu = 1500;                 // of both hosts
+  std::optional<NatOptions> dialer_box_options{};   // instead of dialer_box
+  bool dialer_ipv6 = false, listener_ipv6 = false;  // an address as well, behind the box's firewall
 };
 
 /// A real session between two hosts behind NAT boxes, with a relay that is always reachable and two STUN
@@ -32,13 +34,18 @@ class NatSession {
 public:
   explicit NatSession(const NatSessionOptions& options)
       : lab(options.seed),
-        dialer_site(lab.add_site(1, options.dialer_box, options.dialer_wire)),
+        dialer_site(options.dialer_box_options
+                        ? lab.add_site(1, *options.dialer_box_options, options.dialer_wire)
+                        : lab.add_site(1, options.dialer_box, options.dialer_wire)),
         listener_site(lab.add_site(2, options.listener_box, options.listener_wire)),
         relay(lab.world, options.relay_link),
         content(options.seed, options.bytes),
         dialer_sends_(options.dialer_sends) {
     for (const Site& site : {dialer_site, listener_site})
       lab.internet.interface(site.host).wire.mtu = options.interface_mtu;
+    if (options.dialer_ipv6) lab.internet.interface(dialer_site.host).addresses.push_back(ipv6_address(1));
+    if (options.listener_ipv6)
+      lab.internet.interface(listener_site.host).addresses.push_back(ipv6_address(2));
     Pairing pairing = make_pairing(lab.world.rng(), 1, lab.world.wall());
     pairing.dialer.wait = options.wait;
     if (!options.dialer_sends) {
@@ -62,6 +69,12 @@ public:
     host(listener_, std::move(pairing.listener), listener_site, options.listener_mapping);
     listener().start();
     lab.world.after(5 * options.relay_link.delay + 300ms, [this] { dialer().start(); });
+  }
+
+  static IpAddress ipv6_address(std::uint8_t n) {
+    ByteArray<16> address{std::byte{0x2a}, std::byte{0x01}};
+    address[15] = static_cast<std::byte>(n);
+    return IpAddress::v6(address);
   }
 
   Host& dialer() { return *dialer_; }

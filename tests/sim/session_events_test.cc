@@ -220,15 +220,12 @@ TEST(TwoEqualPaths, WhoseDelayGoesUpAndDownAreNotSwitchedBetween) {
     options.bytes = 5 << 20;
     NatSession pair(options);
     Wire* v6_wire = nullptr;
-    int n = 1;
-    for (const Site& site : {pair.dialer_site, pair.listener_site}) {
-      ByteArray<16> address{std::byte{0x2a}, std::byte{0x01}};
-      address[15] = static_cast<std::byte>(n++);
-      v6_wire =
-          &pair.lab.internet
-               .add_interface(site.host, {.addresses = {IpAddress::v6(address)}, .wire = Wire{.delay = 11ms}})
-               .wire;
-    }
+    std::uint8_t n = 1;
+    for (const Site& site : {pair.dialer_site, pair.listener_site})
+      v6_wire = &pair.lab.internet
+                     .add_interface(site.host, {.addresses = {NatSession::ipv6_address(n++)},
+                                                .wire = Wire{.delay = 11ms}})
+                     .wire;
     for (int i = 0; i < 60; ++i)
       pair.lab.world.after(i * 1s, [=] { v6_wire->delay = i % 2 == 0 ? 9ms : 14ms; });
     ASSERT_TRUE(pair.run_until([&] { return pair.is_direct(); }, 10s));
