@@ -68,6 +68,7 @@ inline constexpr Duration kFailureMemory =
     30s;  // a path that failed so recently must win by twice the margin
 
 inline constexpr Duration kStallPause = 2s;  // after the second stall in a row; doubles with each
+inline constexpr Duration kGoodRun = 1s;  // in use for that long, and twice its last rest: no stall in a row
 inline constexpr Duration kMaxStallPause = 60s;
 inline constexpr Duration kPoorRest = 120s;   // of an address that delivers less than the relay
 inline constexpr std::size_t kMaxStalls = 8;  // addresses remembered

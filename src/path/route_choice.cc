@@ -41,7 +41,10 @@ void RouteChoice::on_stalled(Instant now, Duration least_rest) {
     stalls_.push_back({address, Duration::zero(), now + least_rest});
     return;
   }
-  if (now - known->until > kFailureMemory) {
+  // What has carried the stream for a while and then stops has changed, as a NAT that gives another port
+  // does.
+  const bool good_run = now - switched_at_ >= std::max(kGoodRun, 2 * known->pause);
+  if (good_run || now - known->until > kFailureMemory) {
     known->pause = Duration::zero();
   } else {
     known->pause = std::clamp<Duration>(2 * known->pause, kStallPause, kMaxStallPause);

@@ -15,8 +15,8 @@ public:
   /// clearly better.
   const std::optional<Route>& choose(const std::deque<Pair>& pairs, Instant now);
   /// The present route took traffic and did not deliver it. Once is bad luck: it is chosen again as soon as
-  /// it answers. When it happens again, its address rests for a while, each time twice as long, whatever it
-  /// answers: probes pass where the traffic does not, for example where something counts packets.
+  /// it answers. When it happens again soon after, its address rests for a while, each time twice as long,
+  /// whatever it answers: probes pass where the traffic does not, for example where something counts packets.
   void on_stalled(Instant now, Duration least_rest = {});
   void forget_stalls() { stalls_.clear(); }
   /// When a pair that works, but rests, may be chosen again.

@@ -55,6 +55,30 @@ TEST(RouteChoice, ARouteThatStallsAgainAndAgainRestsTwiceAsLongEachTime) {
   EXPECT_EQ(rests, (std::vector<Duration>{0s, 2s, 4s, 8s, 16s, 32s, 60s, 60s}));
 }
 
+TEST(RouteChoice, ANatThatGivesAnotherPortEveryFewSecondsIsFollowedEachTime) {
+  OnePair world;
+  for (int i = 0; i < 10; ++i) {
+    world.stall();
+    world.pairs[0].remote.port = static_cast<std::uint16_t>(5000 + i);
+    EXPECT_EQ(world.rest(), Duration::zero());
+    world.now += kGoodRun;
+  }
+}
+
+TEST(RouteChoice, AfterALongRestAShortGoodRunDoesNotMakeUpForStalls) {
+  OnePair world;
+  for (int i = 0; i < 3; ++i, world.now += 300ms) {
+    world.stall();
+    world.rest();
+  }
+  world.now += 2 * kGoodRun;
+  world.stall();
+  EXPECT_EQ(world.rest(), 8s);
+  world.now += 16s;
+  world.stall();
+  EXPECT_EQ(world.rest(), Duration::zero());
+}
+
 TEST(RouteChoice, ALongGoodTimeMakesUpForStalls) {
   OnePair world;
   for (int i = 0; i < 3; ++i, world.now += 300ms) {
