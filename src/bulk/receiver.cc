@@ -5,6 +5,7 @@
 
 #include "bulk/notice.hh"
 #include "bulk/path_channel.hh"
+#include "bulk/path_list.hh"
 #include "bulk/reassembly_buffer.hh"
 
 namespace dh::bulk {
@@ -39,30 +40,11 @@ struct ReceiverPath {
 
 }  // namespace
 
-struct Receiver::Impl {
+struct Receiver::Impl : PathList<ReceiverPath> {
   explicit Impl(const StreamConfig& given)
       : config(given),
         buffer(
             static_cast<std::size_t>(std::clamp<std::uint64_t>(given.receive_window, 1, kMaxReceiveWindow))) {
-  }
-
-  // Paths.
-  ReceiverPath* find(PathId id) {
-    for (auto& path : paths)
-      if (path->channel.id == id) return path.get();
-    return nullptr;
-  }
-  std::uint64_t live() const {
-    std::uint64_t mask = 0;
-    for (const auto& path : paths)
-      if (path->usable) mask |= std::uint64_t{1} << path->channel.id;
-    return mask;
-  }
-  Duration longest_pto() const {
-    Duration pto = kTimerGranularity;
-    for (const auto& path : paths)
-      if (path->usable) pto = std::max(pto, path->channel.rtt.pto());
-    return pto;
   }
 
   // Inputs.
@@ -84,7 +66,6 @@ struct Receiver::Impl {
 
   StreamConfig config;
   ReassemblyBuffer buffer;
-  std::vector<std::unique_ptr<ReceiverPath>> paths;
   std::uint64_t used_ids = 0;
   std::optional<PathId> last_heard;  // acks go there
   State state = State::Receiving;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bulk/notice.hh"
+#include "bulk/path_list.hh"
 #include "bulk/rate_limit.hh"
 #include "bulk/sender.hh"
 #include "bulk/sender_path.hh"
@@ -11,7 +12,7 @@
 namespace dh::bulk {
 
 /// What a sender is made of. Inputs and questions: sender.cc; what leaves: sender_transmit.cc.
-struct Sender::Impl {
+struct Sender::Impl : PathList<SenderPath> {
   Impl(const StreamConfig& given, Instant now, Rng& rng)
       : config(given),
         stream(given.send_buffer),
@@ -20,24 +21,6 @@ struct Sender::Impl {
         rate_limit(given.rate_limit),
         progress_at(now) {}
 
-  // Paths.
-  SenderPath* find(PathId id) {
-    for (auto& path : paths)
-      if (path->channel.id == id) return path.get();
-    return nullptr;
-  }
-  std::uint64_t live() const {
-    std::uint64_t mask = 0;
-    for (const auto& path : paths)
-      if (path->usable) mask |= std::uint64_t{1} << path->channel.id;
-    return mask;
-  }
-  Duration longest_pto() const {
-    Duration pto = kTimerGranularity;
-    for (const auto& path : paths)
-      if (path->usable) pto = std::max(pto, path->channel.rtt.pto());
-    return pto;
-  }
   void prefer(SenderPath* path, Instant now);
 
   // Inputs.
@@ -71,7 +54,6 @@ struct Sender::Impl {
   StreamConfig config;
   OutgoingStream stream;
   StreamDigest digest;
-  std::vector<std::unique_ptr<SenderPath>> paths;
   SenderPath* preferred = nullptr;
   std::uint64_t used_ids = 0;
   std::uint64_t seed;  // of what controllers leave to chance

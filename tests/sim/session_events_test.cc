@@ -176,12 +176,17 @@ TEST(PromotionDuringATransfer, IsNotNoticedByTheReader) {
   }
 }
 
+// As much as the path takes.
+NatSessionOptions pouring(std::uint64_t seed) {
+  NatSessionOptions options = streaming(seed);
+  options.write_bytes_per_second = 0;
+  options.bytes = 40 << 20;
+  return options;
+}
+
 TEST(LossyDirectPath, GivesWayToARelayThatDeliversMore) {
   for (std::uint64_t seed = 1; seed <= seed_count(2); ++seed) {
-    NatSessionOptions options = streaming(seed);
-    options.write_bytes_per_second = 0;
-    options.bytes = 40 << 20;
-    NatSession pair(options);
+    NatSession pair(pouring(seed));
     ASSERT_TRUE(pair.run_until([&] { return pair.is_direct(); }, 10s));
     const Act act{pair, site_of(pair, seed).box};
     act.wire().loss = 0.3;
@@ -197,10 +202,7 @@ TEST(LossyDirectPath, GivesWayToARelayThatDeliversMore) {
 // What the controller can live with is no reason to burden a relay.
 TEST(LossyDirectPath, IsKeptWhileItDelivers) {
   for (std::uint64_t seed = 1; seed <= seed_count(2); ++seed) {
-    NatSessionOptions options = streaming(seed);
-    options.write_bytes_per_second = 0;
-    options.bytes = 40 << 20;
-    NatSession pair(options);
+    NatSession pair(pouring(seed));
     ASSERT_TRUE(pair.run_until([&] { return pair.is_direct(); }, 10s));
     const Act act{pair, site_of(pair, seed).box};
     act.wire().loss = 0.03;
