@@ -29,8 +29,8 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, ses
       alive_(std::make_shared<bool>(true)),
       sockets_(
           executor_, offload,
-          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram) {
-            session_.on_udp_datagram(id, from, datagram, now());
+          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram, Instant at) {
+            session_.on_udp_datagram(id, from, datagram, at);
           },
           [this] { on_input_(); },
           [this](path::SocketId id, const Endpoint& to) {

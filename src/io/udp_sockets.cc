@@ -7,6 +7,7 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#include "io/clock.hh"
 #include "io/listen_socket.hh"
 #include "io/udp_batch.hh"
 #include "io/udp_reader.hh"
@@ -71,8 +72,8 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     it->second->descriptor.async_wait(
         asio::posix::stream_descriptor::wait_read,
         [self = shared_from_this(), id, socket = it->second](boost::system::error_code error) {
-          const auto now = self->sockets.find(id);
-          if (error || now == self->sockets.end() || now->second != socket) return;
+          const auto found = self->sockets.find(id);
+          if (error || found == self->sockets.end() || found->second != socket) return;
           self->receive(id, *socket);
           self->wait(id);
         });
@@ -80,10 +81,13 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
 
   void receive(path::SocketId id, Socket& socket) {
     const auto keep = shared_from_this();
+    std::optional<Instant> at;
     const UdpReader::OnDatagram forward = [&](const Endpoint& from, ByteSpan datagram) {
-      on_datagram(id, from, datagram);
+      if (!at) at = now();
+      on_datagram(id, from, datagram, *at);
     };
     for (int turn = 0; turn < kReadsPerTurn; ++turn) {
+      at.reset();
       const UdpReader::Result got = reader.read(socket.descriptor.native_handle(), forward);
       if (got.datagrams == 0) break;
       ++counters.receive_calls;

@@ -39,7 +39,8 @@ public:
   static constexpr int kBufferBytes = 4 << 20;  // asked for; without privileges the system may give less
 
   /// `datagram` may be changed in place until the call returns.
-  using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram)>;
+  /// `at`: when the system handed it over; the same for all of one read.
+  using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram, Instant at)>;
   using OnBatchEnd = std::function<void()>;
   using OnRefused = std::function<void(path::SocketId, const Endpoint& to)>;
   using OnTooBig = std::function<void(path::SocketId, const Endpoint& to, std::size_t size)>;

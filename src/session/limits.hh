@@ -19,6 +19,7 @@ constexpr Duration kPeerSilenceLimit = 30min;  // a suspended laptop comes back 
 constexpr Duration kGoodbyeLimit = 2s;         // the peer is told within this, or never
 constexpr Duration kClockTolerance = 5min;     // between two machines' wall clocks
 constexpr Duration kFollowAfter = 250ms;  // the peer moved to another relay, not a late packet of the old one
+constexpr unsigned kBulkRun = 16;  // packets of the stream between two looks at what else is to be sent
 constexpr std::size_t kMaxCommandMessages =
     48;  // unacknowledged, of the channel's 64: the rest is kept for what the session itself has to say
 

@@ -74,7 +74,11 @@ void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, By
 }
 
 void Session::Impl::heard_direct(path::SocketId socket, const Endpoint& from, Instant now) {
+  // One read brings dozens of datagrams of one peer: the first one says it all.
+  if (direct_heard == now && heard_by == socket && heard_from == from) return;
   direct_heard = now;
+  heard_by = socket;
+  heard_from = from;
   if (silent_since) {
     events.push_back(PeerBack{now - *silent_since});
     silent_since.reset();

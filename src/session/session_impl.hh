@@ -59,12 +59,14 @@ struct Session::Impl {
   void meeting_timeout(Instant now);
   void watch_peer(Instant now);
   std::optional<Instant> next_timeout() const;
+  bool is_blocked() const;
   bool usable(std::size_t relay) const { return relays.is_up(relay) && writable[relay]; }
   std::optional<Transmit> emit(std::size_t relay, const PublicKey& to, ByteView bytes, ByteSpan out);
   std::optional<Transmit> emit_direct(ByteView bytes, ByteSpan out);
   std::optional<Transmit> transmit(ByteSpan out, Instant now);
   std::optional<Transmit> transmit_control(ByteSpan out, Instant now);
   std::optional<Transmit> transmit_bulk(ByteSpan out, Instant now);
+  std::optional<Transmit> transmit_others(ByteSpan out, Instant now);
   void read_stream();
   // Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
   void close_with(SessionEnded end_in, bool nothing_awaited);
@@ -89,6 +91,10 @@ struct Session::Impl {
   std::optional<path::PathFinder> paths;
   std::optional<path::Route> direct;  // in use
   std::optional<Instant> direct_heard, direct_deadline;
+  path::SocketId heard_by = 0;  // with direct_heard
+  Endpoint heard_from;
+  std::optional<Instant> bulk_only_at;  // at this instant nothing but the stream had anything to send ...
+  unsigned bulk_only = 0;               // ... and is asked first, so often
   DeliveryWatch delivery;
   std::uint64_t direct_bytes = 0, black_holes = 0;
   std::size_t direct_datagram_bytes = 0;

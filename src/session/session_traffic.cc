@@ -81,8 +81,7 @@ std::optional<Instant> Session::Impl::next_timeout() const {
   if (paths) next = earlier(next, paths->next_timeout());
   if (direct && sender) next = earlier(next, sender->stalls_at(kDirectPath));
   if (compares_delivery() && sender->has_backlog()) next = earlier(next, delivery.next_sample());
-  // Behind a relay that takes nothing just now, what wants to be sent is woken by on_relay_writable instead.
-  const bool blocked = !direct && relays.current() && !writable[*relays.current()];
+  const bool blocked = is_blocked();  // then on_relay_writable wakes what wants to be sent
   if (control && !blocked) next = earlier(next, control->next_timeout());
   if (sender && !blocked) next = earlier(next, sender->next_timeout());
   if (receiver && !blocked) next = earlier(next, receiver->next_timeout());
@@ -124,6 +123,26 @@ std::optional<Session::Transmit> Session::Impl::emit_direct(ByteView bytes, Byte
 
 std::optional<Session::Transmit> Session::Impl::transmit(ByteSpan out, Instant now) {
   if (state == State::Ended) return std::nullopt;
+  // Of the packets of one turn nearly all are the stream's: not each has to ask everybody else first.
+  if (bulk_only > 0 && bulk_only_at == now) {
+    --bulk_only;
+    if (auto sent = transmit_bulk(out, now)) return sent;
+  }
+  if (auto sent = transmit_others(out, now)) return sent;
+  bulk_only_at = now;
+  bulk_only = kBulkRun;
+  if (auto sent = transmit_bulk(out, now)) return sent;
+  if (finishing && !is_blocked()) finish_closing();
+  return std::nullopt;
+}
+
+// Behind a relay that takes nothing just now.
+bool Session::Impl::is_blocked() const {
+  const auto current = relays.current();
+  return !direct && current && !writable[*current];
+}
+
+std::optional<Session::Transmit> Session::Impl::transmit_others(ByteSpan out, Instant now) {
   if (paths) {
     if (control && state != State::Closing) {
       if (const auto rtt = control->smoothed_rtt()) paths->on_control_rtt(*rtt);
@@ -145,8 +164,7 @@ std::optional<Session::Transmit> Session::Impl::transmit(ByteSpan out, Instant n
     if (!packet) break;
     if (usable(packet->relay)) return emit(packet->relay, packet->to, packet->bytes, out);
   }
-  if (auto sent = transmit_control(out, now)) return sent;
-  return transmit_bulk(out, now);
+  return transmit_control(out, now);
 }
 
 // The relay carries what is small; a direct path does when no relay can.
@@ -169,8 +187,7 @@ std::optional<Session::Transmit> Session::Impl::transmit_control(ByteSpan out, I
 }
 
 std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
-  const auto current = relays.current();
-  if (!direct && current && !writable[*current]) return std::nullopt;
+  if (is_blocked()) return std::nullopt;
   for (;;) {
     std::optional<bulk::Transmit> sent;
     if (sender) sent = sender->poll_transmit(out, now);
@@ -186,7 +203,6 @@ std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Inst
     count_bytes(sent->path, sent->size);
     return RelayTransmit{sent->path, peer, sent->size};
   }
-  if (finishing) finish_closing();
   return std::nullopt;
 }
 
