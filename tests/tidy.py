@@ -27,7 +27,7 @@ LAYERS = {
     "path": {"base", "crypto", "wire"},
     "bulk": {"base", "crypto", "wire"},
     "quic": {"base", "crypto", "wire"},
-    "transfer": {"base", "wire"},
+    "transfer": {"base", "crypto", "wire"},
     "tunnel": {"base", "wire"},
     "session": {"base", "crypto", "wire", "derp", "path", "bulk", "quic"},
 }
