@@ -1,0 +1,458 @@
+#include "quic/connection.hh"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.hh"
+#include "quic/connection_impl.hh"
+
+namespace dh::quic {
+namespace {
+
+constexpr std::size_t kServerIdBytes = 12;
+constexpr std::uint32_t kFakeNetwork = 0x0a000000;  // 10.0.0.0/8: one address for every path there ever was
+constexpr std::uint16_t kFakePort = 4433;
+constexpr Duration kWatchNewPath = 2s;  // more than any round trip
+
+sockaddr_in fake_address(std::uint32_t number) {
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_port = htons(kFakePort);
+  out.sin_addr.s_addr = htonl(kFakeNetwork | (number & 0xffffff));
+  return out;
+}
+
+ngtcp2_conn* conn_of(ngtcp2_crypto_conn_ref* ref) {
+  return *static_cast<ngtcp2_conn**>(ref->user_data);
+}
+
+ngtcp2_cc_algo algorithm(Controller controller) {
+  switch (controller) {
+    case Controller::Bbr:
+      return NGTCP2_CC_ALGO_BBR;
+    case Controller::Bbr2:
+      return NGTCP2_CC_ALGO_BBR2;
+    case Controller::Cubic:
+      return NGTCP2_CC_ALGO_CUBIC;
+  }
+  return NGTCP2_CC_ALGO_CUBIC;
+}
+
+}  // namespace
+
+std::string_view to_string(CloseCause cause) {
+  switch (cause) {
+    case CloseCause::ByPeer:
+      return "closed by the peer";
+    case CloseCause::ByUs:
+      return "closed by us";
+    case CloseCause::Silence:
+      return "silence";
+    case CloseCause::Protocol:
+      return "protocol violated";
+  }
+  return "unknown";
+}
+
+bool looks_like_quic(ByteView datagram) {
+  return !datagram.empty() && (static_cast<unsigned>(datagram[0]) & 0x40) != 0;
+}
+
+std::optional<std::uint32_t> server_index(ByteView datagram) {
+  if (datagram.empty()) return std::nullopt;
+  // A long header has version and length of the id before it (RFC 8999).
+  const std::size_t at = (static_cast<unsigned>(datagram[0]) & 0x80) != 0 ? 6 : 1;
+  if (datagram.size() < at + 4) return std::nullopt;
+  return load_be32(datagram.data() + at);
+}
+
+Connection::Impl::Impl(const Config& config_in, Instant now_in, Rng& rng_in)
+    : config(config_in), rng(rng_in), local(fake_address(1)), remote(fake_address(0)), now(now_in) {
+  ref.get_conn = conn_of;
+  ref.user_data = &conn;
+  ref.psk = config.psk;
+  if (!config.server) start_client(now);
+}
+
+Connection::Impl::~Impl() {
+  ngtcp2_conn_del(conn);
+}
+
+ngtcp2_settings Connection::Impl::settings(Instant at) {
+  ngtcp2_settings out;
+  ngtcp2_settings_default(&out);
+  out.cc_algo = algorithm(config.controller);
+  out.initial_ts = timestamp(at);
+  if (config.rtt)
+    out.initial_rtt = static_cast<ngtcp2_duration>(std::max<Duration>(*config.rtt, 1ms).count());
+  out.max_tx_udp_payload_size = kMaxDatagramBytes;
+  out.no_tx_udp_payload_size_shaping = 1;  // the size is ours to know: set_datagram_bytes
+  out.no_pmtud = 1;
+  out.handshake_timeout = UINT64_MAX;  // the session knows how long to wait
+  out.rand_ctx.native_handle = &rng;
+  return out;
+}
+
+ngtcp2_transport_params Connection::Impl::transport_params() const {
+  ngtcp2_transport_params out;
+  ngtcp2_transport_params_default(&out);
+  out.initial_max_stream_data_bidi_local = kFirstWindow;
+  out.initial_max_stream_data_bidi_remote = kFirstWindow;
+  out.initial_max_data = kSessionWindow;
+  out.initial_max_streams_bidi = config.server ? kMaxStreams : 0;
+  out.max_idle_timeout = static_cast<ngtcp2_duration>(Duration(kSilentIdle).count());
+  out.active_connection_id_limit = 8;  // one is used up by every change of the path
+  return out;
+}
+
+ngtcp2_path Connection::Impl::path() {
+  ngtcp2_path out{};
+  out.local = {reinterpret_cast<sockaddr*>(&local), sizeof local};
+  out.remote = {reinterpret_cast<sockaddr*>(&remote), sizeof remote};
+  return out;
+}
+
+// index | a byte that keeps relays from taking a datagram for a disco message | random
+void Connection::Impl::fill_connection_id(ngtcp2_cid& id, std::size_t size) {
+  CHECK(size >= 8 && size <= sizeof id.data);
+  id.datalen = size;
+  const ByteSpan bytes(reinterpret_cast<std::byte*>(id.data), size);
+  rng.fill(bytes);
+  store_be32(bytes.data(), config.index);
+  bytes[4] &= std::byte{0x7f};
+}
+
+void Connection::Impl::start_client(Instant at) {
+  ngtcp2_cid first{}, none{};
+  first.datalen = config.first_connection_id.size();
+  std::memcpy(first.data, config.first_connection_id.data(), first.datalen);
+  const ngtcp2_path where = path();
+  const ngtcp2_callbacks calls = callbacks();
+  const ngtcp2_settings set = settings(at);
+  const ngtcp2_transport_params params = transport_params();
+  CHECK(ngtcp2_conn_client_new(&conn, &first, &none, &where, NGTCP2_PROTO_VER_V1, &calls, &set, &params,
+                               nullptr, this) == 0);
+  tls.emplace(false, ref);
+  ngtcp2_conn_set_tls_native_handle(conn, tls->handle());
+}
+
+// Only who holds the session's keys knows the first id; anybody else hears nothing.
+bool Connection::Impl::start_server(ByteView bytes, Instant at) {
+  ngtcp2_pkt_hd header{};
+  const ByteView expected = config.first_connection_id;
+  const bool initial =
+      ngtcp2_accept(&header, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()) == 0;
+  if (!initial || header.version != NGTCP2_PROTO_VER_V1 ||
+      !equal_bytes({reinterpret_cast<const std::byte*>(header.dcid.data), header.dcid.datalen}, expected) ||
+      counters.refused >= kRefusedHandshakes)
+    return false;
+  ngtcp2_cid own{};
+  fill_connection_id(own, kServerIdBytes);
+  const ngtcp2_path where = path();
+  const ngtcp2_callbacks calls = callbacks();
+  const ngtcp2_settings set = settings(at);
+  ngtcp2_transport_params params = transport_params();
+  params.original_dcid = header.dcid;
+  CHECK(ngtcp2_conn_server_new(&conn, &header.scid, &own, &where, header.version, &calls, &set, &params,
+                               nullptr, this) == 0);
+  tls.emplace(true, ref);
+  ngtcp2_conn_set_tls_native_handle(conn, tls->handle());
+  return true;
+}
+
+// Somebody who saw the first id go by, but has no key, shall not keep the owner of the key out.
+void Connection::Impl::drop_handshake() {
+  ++counters.refused;
+  ngtcp2_conn_del(conn);
+  conn = nullptr;
+  tls.reset();
+}
+
+bool Connection::Impl::datagram(ByteView bytes, Instant at) {
+  now = at;
+  if (closed) return false;
+  if (!looks_like_quic(bytes) || (conn == nullptr && !start_server(bytes, at))) {
+    ++counters.foreign;
+    return false;
+  }
+  const std::uint64_t opened = opened_packets();
+  const ngtcp2_path where = config.server ? path() : *ngtcp2_conn_get_path(conn);
+  const ngtcp2_pkt_info info{};
+  const int result = ngtcp2_conn_read_pkt(
+      conn, &where, &info, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), timestamp(at));
+  ++counters.datagrams_in;
+  counters.bytes_in += bytes.size();
+  if (result != 0) {
+    fail(result, at);
+  } else {
+    watch_rtt(at);
+  }
+  // Keys of the handshake's first packets are public, those of short headers are not.
+  const bool short_header = (static_cast<unsigned>(bytes[0]) & 0x80) == 0;
+  return short_header && established && opened_packets() != opened;
+}
+
+void Connection::Impl::timeout(Instant at) {
+  now = at;
+  if (conn == nullptr || closed || ngtcp2_conn_get_expiry(conn) > timestamp(at)) return;
+  const int result = ngtcp2_conn_handle_expiry(conn, timestamp(at));
+  if (result != 0) fail(result, at);
+}
+
+void Connection::Impl::path_changed(std::size_t bytes, Instant at) {
+  now = at;
+  config.datagram_bytes = std::clamp(bytes, kMinDatagramBytes, kMaxDatagramBytes);
+  if (!established || closed) return;
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(conn, &stat);
+  const Duration old_rtt(static_cast<std::int64_t>(stat.smoothed_rtt));
+  watch_rtt_from = at + old_rtt * 3 / 2;
+  watch_rtt_until = *watch_rtt_from + kWatchNewPath;
+  ask_now = true;
+  unlearn(at);
+}
+
+// Acknowledgements of the old path were still under way when it was left. A round trip that is shorter than
+// any on the new path would hold BBR's window down for ten seconds.
+void Connection::Impl::watch_rtt(Instant at) {
+  if (!watch_rtt_from || at < *watch_rtt_from) return;
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(conn, &stat);
+  const bool polluted = stat.min_rtt != UINT64_MAX && stat.latest_rtt > 2 * stat.min_rtt;
+  if (!polluted && at < watch_rtt_until) return;
+  watch_rtt_from.reset();
+  if (polluted) unlearn(at);
+}
+
+void Connection::Impl::unlearn(Instant at) {
+  ++path_number;
+  ++counters.path_resets;
+  if (config.server) {
+    remote = fake_address(path_number);  // its next packet comes from a new place
+    return;
+  }
+  sockaddr_in next = fake_address(path_number);
+  ngtcp2_path where = path();
+  where.local = {reinterpret_cast<sockaddr*>(&next), sizeof next};
+  // Refused before the handshake is confirmed, and when the server's spare ids are used up: then what was
+  // learned of the old path is unlearned in time.
+  if (ngtcp2_conn_initiate_immediate_migration(conn, &where, timestamp(at)) == 0) local = next;
+}
+
+void Connection::Impl::fail(int error, Instant at) {
+  if (closed) return;
+  switch (error) {
+    case NGTCP2_ERR_DRAINING: {
+      ngtcp2_connection_close_error why{};
+      ngtcp2_conn_get_connection_close_error(conn, &why);
+      if (why.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION)
+        return end(CloseCause::ByPeer, why.error_code);
+      return end(CloseCause::Protocol, why.error_code);
+    }
+    case NGTCP2_ERR_IDLE_CLOSE:
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+      return end(CloseCause::Silence, 0);
+    default:
+      break;
+  }
+  if (config.server && !established) return drop_handshake();
+  ngtcp2_connection_close_error why{};
+  ngtcp2_connection_close_error_default(&why);
+  if (error == NGTCP2_ERR_CRYPTO) {
+    ngtcp2_connection_close_error_set_transport_error_tls_alert(&why, ngtcp2_conn_get_tls_alert(conn),
+                                                                nullptr, 0);
+  } else {
+    ngtcp2_connection_close_error_set_transport_error_liberr(&why, error, nullptr, 0);
+  }
+  Bytes words(kMinDatagramBytes);
+  ngtcp2_pkt_info info{};
+  const auto size = ngtcp2_conn_write_connection_close(
+      conn, nullptr, &info, reinterpret_cast<std::uint8_t*>(words.data()), words.size(), &why, timestamp(at));
+  if (size > 0 && established) {
+    words.resize(static_cast<std::size_t>(size));
+    last_words = std::move(words);
+  }
+  end(CloseCause::Protocol, why.error_code);
+}
+
+void Connection::Impl::end(CloseCause cause, std::uint64_t code) {
+  closed = true;
+  events.push_back(Closed{cause, code});
+}
+
+Stream* Connection::Impl::find(StreamId id) {
+  const auto found = streams.find(id);
+  return found == streams.end() ? nullptr : &found->second;
+}
+const Stream* Connection::Impl::find(StreamId id) const {
+  const auto found = streams.find(id);
+  return found == streams.end() ? nullptr : &found->second;
+}
+
+// ---- the public face --------------------------------------------------------------------------------------
+
+Connection::Connection(const Config& config, Instant now, Rng& rng)
+    : impl_(std::make_unique<Impl>(config, now, rng)) {}
+Connection::~Connection() = default;
+
+bool Connection::on_datagram(ByteView datagram, Instant now) {
+  return impl_->datagram(datagram, now);
+}
+void Connection::on_timeout(Instant now) {
+  impl_->timeout(now);
+}
+void Connection::on_path_changed(std::size_t datagram_bytes, Instant now) {
+  impl_->path_changed(datagram_bytes, now);
+}
+void Connection::set_datagram_bytes(std::size_t datagram_bytes) {
+  impl_->config.datagram_bytes = std::clamp(datagram_bytes, kMinDatagramBytes, kMaxDatagramBytes);
+}
+
+std::optional<StreamId> Connection::open_stream() {
+  if (impl_->closed || impl_->config.server || !impl_->established) return std::nullopt;
+  std::int64_t id = 0;
+  if (ngtcp2_conn_open_bidi_stream(impl_->conn, &id, nullptr) != 0) return std::nullopt;
+  impl_->streams[id].id = id;
+  ++impl_->counters.streams_opened;
+  return id;
+}
+
+std::size_t Connection::writable(StreamId stream) const {
+  const Stream* found = impl_->find(stream);
+  if (found == nullptr || found->finishing || found->send_over || found->closed || impl_->closed) return 0;
+  const std::size_t limit = impl_->unsent_limit(), unsent = found->send.unsent();
+  return unsent < limit ? limit - unsent : 0;
+}
+
+std::size_t Connection::write(StreamId stream, ByteView data) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr) return 0;
+  const std::size_t taken = std::min(data.size(), writable(stream));
+  if (taken < data.size()) found->writable_wanted = true;
+  if (taken == 0) return 0;
+  found->send.append(data.first(taken));
+  if (found->send.unsent() >= impl_->unsent_limit()) found->writable_wanted = true;
+  impl_->scheduler.activate(stream);
+  return taken;
+}
+
+void Connection::finish(StreamId stream) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr || found->finishing || found->send_over || found->closed) return;
+  found->finishing = true;
+  impl_->scheduler.activate(stream);
+}
+
+ByteView Connection::readable(StreamId stream) const {
+  const Stream* found = impl_->find(stream);
+  return found == nullptr || found->receive_over ? ByteView{} : found->receive.front();
+}
+
+void Connection::consume(StreamId stream, std::size_t size, Instant now) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr || size == 0) return;
+  found->receive.drop(size);
+  if (found->receive.size() == 0) found->readable_told = false;
+  if (impl_->closed) return;
+  ngtcp2_conn_extend_max_offset(impl_->conn, size);
+  if (found->closed || found->end_received) return;
+  const std::uint64_t share = kGrowthBudget / std::max<std::size_t>(1, impl_->streams.size());
+  const std::uint64_t most = std::clamp(share, kFreeWindow, kMaxStreamWindow);
+  ngtcp2_conn_extend_max_stream_offset(impl_->conn, stream,
+                                       found->tuner.on_read(size, most, path().smoothed_rtt, now));
+}
+
+bool Connection::at_end(StreamId stream) const {
+  const Stream* found = impl_->find(stream);
+  return found != nullptr && found->end_received && found->receive.size() == 0;
+}
+
+void Connection::reset(StreamId stream, std::uint64_t code) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr || found->send_over || found->closed || impl_->closed) return;
+  found->send_over = true;
+  impl_->scheduler.deactivate(stream);
+  ngtcp2_conn_shutdown_stream_write(impl_->conn, stream, code);
+}
+
+void Connection::stop_sending(StreamId stream, std::uint64_t code) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr || found->receive_over || impl_->closed) return;
+  found->receive_over = true;
+  const std::size_t unread = found->receive.size();
+  found->receive.drop(unread);
+  ngtcp2_conn_extend_max_offset(impl_->conn, unread);
+  if (!found->closed && !found->end_received) ngtcp2_conn_shutdown_stream_read(impl_->conn, stream, code);
+}
+
+void Connection::release(StreamId stream, Instant now) {
+  Stream* found = impl_->find(stream);
+  if (found == nullptr) return;
+  consume(stream, found->receive.size(), now);
+  found->released = true;
+  if (found->closed) impl_->forget(*found);
+}
+
+void Connection::close(std::uint64_t code, Instant now) {
+  if (impl_->closed) return;
+  if (impl_->conn != nullptr && impl_->established) {
+    ngtcp2_connection_close_error why{};
+    ngtcp2_connection_close_error_set_application_error(&why, code, nullptr, 0);
+    Bytes words(kMinDatagramBytes);
+    ngtcp2_pkt_info info{};
+    const auto size = ngtcp2_conn_write_connection_close(impl_->conn, nullptr, &info,
+                                                         reinterpret_cast<std::uint8_t*>(words.data()),
+                                                         words.size(), &why, timestamp(now));
+    if (size > 0) {
+      words.resize(static_cast<std::size_t>(size));
+      impl_->last_words = std::move(words);
+    }
+  }
+  impl_->end(CloseCause::ByUs, code);
+}
+
+std::optional<std::size_t> Connection::poll_transmit(ByteSpan out, Instant now) {
+  return impl_->transmit(out, now);
+}
+
+std::optional<Event> Connection::poll_event() {
+  if (impl_->events.empty()) return std::nullopt;
+  const Event event = impl_->events.front();
+  impl_->events.pop_front();
+  return event;
+}
+
+std::optional<Instant> Connection::next_timeout() const {
+  if (impl_->conn == nullptr || impl_->closed) return std::nullopt;
+  const ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(impl_->conn);
+  if (expiry == UINT64_MAX) return std::nullopt;
+  // A nanosecond later: not all deadlines of 0.12 have come when they are reached.
+  return Instant(Duration(static_cast<std::int64_t>(expiry - NGTCP2_SECONDS) + 1));
+}
+
+bool Connection::is_established() const {
+  return impl_->established && !impl_->closed;
+}
+bool Connection::is_closed() const {
+  return impl_->closed;
+}
+std::size_t Connection::open_streams() const {
+  return impl_->streams.size();
+}
+Counters Connection::counters() const {
+  return impl_->counters;
+}
+
+PathFigures Connection::path() const {
+  PathFigures out;
+  if (impl_->conn == nullptr) return out;
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(impl_->conn, &stat);
+  out.smoothed_rtt = Duration(static_cast<std::int64_t>(stat.smoothed_rtt));
+  out.window_bytes = stat.cwnd;
+  out.in_flight_bytes = stat.bytes_in_flight;
+  out.unanswered_probes = static_cast<unsigned>(stat.pto_count);
+  return out;
+}
+
+}  // namespace dh::quic

@@ -1,0 +1,154 @@
+// What ngtcp2 calls. Nothing here throws but bad_alloc, which ends the program.
+
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "quic/connection_impl.hh"
+
+namespace dh::quic {
+namespace {
+
+// ngtcp2 does not say whether a datagram was authentic, and its decrypt callback does not say whose it is. So
+// each thread counts what it opened, and Impl::datagram looks whether that moved.
+thread_local std::uint64_t opened_here = 0;
+
+int count_decrypt(std::uint8_t* dest, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context,
+                  const std::uint8_t* sealed, std::size_t sealed_size, const std::uint8_t* nonce,
+                  std::size_t nonce_size, const std::uint8_t* aad, std::size_t aad_size) {
+  const int result =
+      ngtcp2_crypto_decrypt_cb(dest, aead, context, sealed, sealed_size, nonce, nonce_size, aad, aad_size);
+  if (result == 0) ++opened_here;
+  return result;
+}
+
+// A draw of a single byte decides, when a connection begins, whether it clears QUIC's fixed bit (RFC 9287,
+// which 0.12 always offers). That bit tells QUIC from our other datagrams: it stays set. (BBR draws single
+// bytes too, for one choice out of seven.)
+void fill_random(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* context) {
+  static_cast<Rng*>(context->native_handle)->fill({reinterpret_cast<std::byte*>(out), size});
+  if (size == 1) *out &= 0xfe;
+}
+
+}  // namespace
+
+std::uint64_t Connection::Impl::opened_packets() {
+  return opened_here;
+}
+
+ngtcp2_callbacks Connection::Impl::callbacks() const {
+  ngtcp2_callbacks out{};
+  out.client_initial = config.server ? nullptr : ngtcp2_crypto_client_initial_cb;
+  out.recv_client_initial = config.server ? ngtcp2_crypto_recv_client_initial_cb : nullptr;
+  out.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
+  out.encrypt = ngtcp2_crypto_encrypt_cb;
+  out.decrypt = count_decrypt;
+  out.hp_mask = ngtcp2_crypto_hp_mask_cb;
+  out.recv_retry = ngtcp2_crypto_recv_retry_cb;
+  out.update_key = ngtcp2_crypto_update_key_cb;
+  out.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
+  out.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb;
+  out.version_negotiation = ngtcp2_crypto_version_negotiation_cb;
+  out.rand = fill_random;
+  out.get_path_challenge_data = [](ngtcp2_conn*, std::uint8_t* data, void* self) {
+    static_cast<Connection::Impl*>(self)->rng.fill(
+        {reinterpret_cast<std::byte*>(data), NGTCP2_PATH_CHALLENGE_DATALEN});
+    return 0;
+  };
+  out.get_new_connection_id = [](ngtcp2_conn*, ngtcp2_cid* id, std::uint8_t* token, std::size_t size,
+                                 void* self) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    impl.fill_connection_id(*id, size);
+    impl.rng.fill({reinterpret_cast<std::byte*>(token), NGTCP2_STATELESS_RESET_TOKENLEN});
+    return 0;
+  };
+  out.handshake_completed = [](ngtcp2_conn*, void* self) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    if (!impl.tls->is_what_was_asked_for()) return NGTCP2_ERR_CALLBACK_FAILURE + 0;
+    impl.established_now();
+    return 0;
+  };
+  out.stream_open = [](ngtcp2_conn*, std::int64_t id, void* self) {
+    static_cast<Connection::Impl*>(self)->opened_by_peer(id);
+    return 0;
+  };
+  out.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t,
+                            const std::uint8_t* data, std::size_t size, void* self, void*) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    if (Stream* stream = impl.find(id))
+      impl.received(*stream, {reinterpret_cast<const std::byte*>(data), size},
+                    (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+    return 0;
+  };
+  out.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t size,
+                                    void* self, void*) {
+    if (Stream* stream = static_cast<Connection::Impl*>(self)->find(id))
+      stream->send.on_acknowledged(static_cast<std::size_t>(size));
+    return 0;
+  };
+  out.stream_close = [](ngtcp2_conn*, std::uint32_t, std::int64_t id, std::uint64_t, void* self, void*) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    if (Stream* stream = impl.find(id)) impl.stream_closed(*stream);
+    return 0;
+  };
+  out.stream_reset = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t code, void* self, void*) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    Stream* stream = impl.find(id);
+    if (stream == nullptr || stream->receive_over) return 0;
+    stream->receive_over = true;
+    const std::size_t unread = stream->receive.size();
+    stream->receive.drop(unread);
+    ngtcp2_conn_extend_max_offset(impl.conn, unread);
+    if (!stream->released) impl.events.push_back(StreamReset{id, code});
+    return 0;
+  };
+  out.extend_max_local_streams_bidi = [](ngtcp2_conn*, std::uint64_t, void* self) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    if (impl.established) impl.events.push_back(StreamsAvailable{});
+    return 0;
+  };
+  out.extend_max_stream_data = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, void* self, void*) {
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    if (Stream* stream = impl.find(id)) impl.take_turns(*stream);
+    return 0;
+  };
+  return out;
+}
+
+void Connection::Impl::established_now() {
+  established = true;
+  events.push_back(Established{});
+}
+
+void Connection::Impl::opened_by_peer(StreamId id) {
+  streams[id].id = id;
+  ++counters.streams_opened;
+  events.push_back(StreamOpened{id});
+}
+
+void Connection::Impl::received(Stream& stream, ByteView data, bool last) {
+  if (stream.released || stream.receive_over) {
+    ngtcp2_conn_extend_max_offset(conn, data.size());
+  } else {
+    stream.receive.append(data);
+  }
+  stream.end_received = stream.end_received || last;
+  if (stream.readable_told || stream.released || stream.receive_over) return;
+  stream.readable_told = true;
+  events.push_back(StreamReadable{stream.id});
+}
+
+void Connection::Impl::stream_closed(Stream& stream) {
+  stream.closed = true;
+  if (!stream.send_over && !stream.end_sent && !stream.released) events.push_back(StreamStopped{stream.id});
+  scheduler.deactivate(stream.id);
+  ++counters.streams_done;
+  if (stream.released) forget(stream);
+}
+
+// Its memory is free, so the peer may open another one.
+void Connection::Impl::forget(Stream& stream) {
+  const StreamId id = stream.id;
+  streams.erase(id);
+  if (config.server && !closed) ngtcp2_conn_extend_max_streams_bidi(conn, 1);
+}
+
+}  // namespace dh::quic

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <ngtcp2/ngtcp2.h>
+#include <vector>
+
+#include "base/bytes.hh"
+#include "base/time.hh"
+#include "quic/connection.hh"
+#include "quic/limits.hh"
+
+namespace dh::quic {
+
+/// Bytes in the order they came, in pieces that stay where they are until they are dropped.
+class PieceQueue {
+public:
+  void append(ByteView data);
+  /// Drops the first `size` bytes.
+  void drop(std::size_t size);
+  ByteView front() const;
+  /// Views of what lies behind the first `skip` bytes, at most `most` bytes, into `out`. Returns how many
+  /// views.
+  std::size_t gather(std::size_t skip, std::size_t most, std::span<ngtcp2_vec> out) const;
+  std::size_t size() const { return size_; }
+
+private:
+  struct Piece {
+    std::unique_ptr<std::byte[]> bytes;
+    std::size_t capacity = 0, begin = 0, end = 0;
+  };
+  std::deque<Piece> pieces_;
+  std::size_t size_ = 0;
+};
+
+/// Written, and kept until the peer has acknowledged it.
+class SendBuffer {
+public:
+  void append(ByteView data) { pieces_.append(data); }
+  std::size_t unsent() const { return pieces_.size() - in_flight_; }
+  std::size_t gather(std::size_t most, std::span<ngtcp2_vec> out) const {
+    return pieces_.gather(in_flight_, most, out);
+  }
+  void on_sent(std::size_t size) { in_flight_ += size; }
+  void on_acknowledged(std::size_t size);
+
+private:
+  PieceQueue pieces_;
+  std::size_t in_flight_ = 0;
+};
+
+/// Says how much a stream's peer may send ahead of its reader. Doubles when a window is read within two round
+/// trips: then it is the window that holds the stream back.
+class WindowTuner {
+public:
+  /// `size` bytes were read: how far the limit moves, at least `size`.
+  std::uint64_t on_read(std::uint64_t size, std::uint64_t most, Duration rtt, Instant now);
+  std::uint64_t window() const { return window_; }
+
+private:
+  std::uint64_t window_ = kFirstWindow, read_since_ = 0;
+  std::optional<Instant> since_;
+};
+
+/// One stream as Connection sees it.
+struct Stream {
+  StreamId id = 0;
+  SendBuffer send;
+  PieceQueue receive;
+  WindowTuner tuner;
+  bool finishing = false;      // finish() was called
+  bool end_sent = false;       // ... and the peer will hear of it
+  bool send_over = false;      // reset by us
+  bool end_received = false;   // of the peer's bytes
+  bool receive_over = false;   // reset by the peer, or stopped by us
+  bool readable_told = false;  // an event is on its way to somebody who has not looked since
+  bool writable_wanted = false;
+  bool closed = false;    // QUIC is through with it
+  bool released = false;  // so is everybody else
+};
+
+}  // namespace dh::quic
