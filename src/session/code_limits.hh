@@ -35,5 +35,6 @@ constexpr Duration kCodeResend = 1s;      // no measured round trip yet; above a
 constexpr Duration kCallPatience = 3s;    // nobody said "not here", nobody answered: next address
 constexpr Duration kRoundPause = 3s;      // between two rounds: relays say "not here" once a second
 constexpr Duration kProofPatience = 15s;  // covers the pause after somebody else's wrong try
+constexpr Duration kGonePatience = 6s;    // the relay says that the sender left: it may come back
 
 }  // namespace dh::session

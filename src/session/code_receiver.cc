@@ -85,8 +85,12 @@ void CodeReceiver::next_address(Instant now) {
 }
 
 void CodeReceiver::on_peer_gone(const PublicKey& peer, derp::PeerGoneReason reason, Instant now) {
-  // Later than Calling the sender may be reconnecting; patience decides.
-  if (state_ != CodeReceiverState::Calling || peer != sender() || !patience_until_) return;
+  if (peer != sender() || !patience_until_) return;
+  if (state_ != CodeReceiverState::Calling) {
+    // It may be renewing its login.
+    patience_until_ = std::min(*patience_until_, now + kGonePatience);
+    return;
+  }
   if (reason != derp::PeerGoneReason::NotHere) return;
   if (address_ == 0) silence_ = false;
   next_address(now);
@@ -150,6 +154,7 @@ void CodeReceiver::on_share(const wire::CodeShareS& share, Instant now) {
   cpace_.reset();
   if (!keys_) return finish(std::unexpected(CodeFailure::Interference));
   state_ = CodeReceiverState::Proving;
+  has_guessed_ = true;
   patience_until_ = now + kProofPatience;
   wire::CodeProof proof;
   proof.sender_nonce = sender_nonce_;

@@ -74,6 +74,8 @@ public:
   std::optional<Instant> next_timeout() const;
   const std::optional<CodeResult>& result() const { return result_; }
   CodeReceiverState state() const { return state_; }
+  /// The proof has left: another try, anywhere, would be another guess.
+  bool has_guessed() const { return has_guessed_; }
 
 private:
   const PublicKey& sender() const { return config_.meeting_keys[address_]; }
@@ -91,6 +93,7 @@ private:
   Rng& rng_;
   CodeReceiverState state_ = CodeReceiverState::Calling;
   bool up_ = false;
+  bool has_guessed_ = false;
   std::size_t address_ = 0;
   bool silence_ = false;  // an address was there, or may have been, when last called
   wire::CodeNonce own_nonce_{};

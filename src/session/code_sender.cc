@@ -72,7 +72,7 @@ void CodeSender::enter(CodeSenderState next, Instant now) {
   ring_due_back_.reset();
   ring_at_.reset();
   if (state_ == CodeSenderState::Joining) rng_.fill(ring_nonce_);
-  if (state_ == CodeSenderState::Open) ring_at_ = now + kSelfCheckEvery;
+  if (state_ == CodeSenderState::Open) ring_at_ = now + config_.self_check_every;
 }
 
 void CodeSender::end(CodeEnd reason) {
@@ -166,8 +166,8 @@ void CodeSender::ring(Instant now) {
       break;
     case CodeSenderState::Open:
       ring_out_ = true;
-      ring_due_back_ = now + kSelfCheckWithin;
-      ring_at_ = now + kSelfCheckEvery;
+      ring_due_back_ = now + std::min(kSelfCheckWithin, config_.self_check_every / 2);
+      ring_at_ = now + config_.self_check_every;
       break;
     case CodeSenderState::Handed:
     case CodeSenderState::Ended:

@@ -44,6 +44,7 @@ struct CodeSenderConfig {
   std::string token_text;
   std::uint32_t capabilities = 0;  // of this protocol; none so far
   Duration life = kCodeLife;       // at most kMaxCodeLife
+  Duration self_check_every = kSelfCheckEvery;
 };
 
 /// The code can be told: its address is ours and packets get there.

@@ -159,6 +159,7 @@ TEST(CodeMeeting, TheReceiverProvesOnlyOnceHoweverManyPointsItGets) {
   auto& receiver = world.receive();
   world.run(60s);
   EXPECT_TRUE(receiver.failed_with(CodeFailure::NoAnswer));
+  EXPECT_TRUE(receiver.core->has_guessed());
   ASSERT_FALSE(proofs.empty());
   for (const Bytes& proof : proofs) EXPECT_EQ(proof, proofs[0]);
 }
