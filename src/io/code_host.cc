@@ -73,6 +73,7 @@ struct CodeHost::Impl : std::enable_shared_from_this<Impl> {
     config.place = place();
     config.token_text = options.token_text;
     config.life = options.life;
+    config.self_check_every = options.self_check_every;
     const std::int64_t hour = session::meeting_hour(wall);
     const auto key = session::meeting_key(*code, config.place, hour, options.stretch);
     if (!key) return out_of_memory();
@@ -96,6 +97,7 @@ struct CodeHost::Impl : std::enable_shared_from_this<Impl> {
 
   void drain() {
     if (stopped || !core) return;
+    const auto self = shared_from_this();  // the observer may let go of the host
     while (auto out = core->poll_transmit())
       if (Line* line = lines[static_cast<std::size_t>(out->line)].get())
         line->client->send(out->to, out->packet);
@@ -121,11 +123,11 @@ struct CodeHost::Impl : std::enable_shared_from_this<Impl> {
       observer.on_code_wrong_try(wrong->number, wrong->of);
     } else if (std::holds_alternative<session::CodeHandedOver>(event)) {
       observer.on_code_used();
-    } else if (const auto* ended = std::get_if<session::CodeEnded>(&event)) {
-      if (ended->end == session::CodeEnd::WordsInUse && drawings < kDrawings)
+    } else if (const auto* last = std::get_if<session::CodeEnded>(&event)) {
+      if (last->end == session::CodeEnd::WordsInUse && drawings < kDrawings)
         asio::post(executor, [self = shared_from_this()] { self->draw(); });
       else
-        end(ended->end);
+        end(last->end);
     }
   }
   void end(session::CodeEnd reason) {

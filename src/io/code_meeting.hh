@@ -59,6 +59,7 @@ struct CodeHostOptions {
   std::string token_text;
   DialOptions dial;
   Duration life = session::kCodeLife;
+  Duration self_check_every = session::kSelfCheckEvery;
   session::StretchCost stretch;
   LanGroups lan;
 };

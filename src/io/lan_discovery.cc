@@ -21,7 +21,8 @@ constexpr std::size_t kMaxDatagram = 512;  // longer ones are none of ours
 constexpr int kDatagramsPerTurn = 32;
 constexpr unsigned kMaxInterfaces = 64;  // containers can make hundreds
 
-std::vector<unsigned> interfaces() {
+std::vector<unsigned> interfaces(const LanGroups& groups) {
+  if (!groups.interfaces.empty()) return groups.interfaces;
   std::vector<unsigned> out;
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return out;
@@ -121,7 +122,10 @@ struct Ear {
 
 struct LanResponder::Impl {
   Impl(asio::any_io_executor ex, session::LanAnswerer answers, LanGroups where)
-      : executor(std::move(ex)), answerer(std::move(answers)), groups(where), join_timer(executor) {}
+      : executor(std::move(ex)),
+        answerer(std::move(answers)),
+        groups(std::move(where)),
+        join_timer(executor) {}
 
   static asio::awaitable<void> listen(std::shared_ptr<Impl> self, std::shared_ptr<Ear> ear) {
     while (!self->stopped) {
@@ -140,7 +144,7 @@ struct LanResponder::Impl {
   }
   static asio::awaitable<void> keep_joining(std::shared_ptr<Impl> self) {
     while (!self->stopped) {
-      for (const unsigned interface : interfaces())
+      for (const unsigned interface : interfaces(self->groups))
         for (const auto& ear : self->ears)
           join(ear->fd, ear->v6 ? self->groups.v6 : self->groups.v4, interface);
       self->join_timer.expires_after(kJoinAgain);
@@ -157,10 +161,10 @@ struct LanResponder::Impl {
 };
 
 LanResponder::LanResponder(asio::any_io_executor executor, session::LanAnswerer answerer, LanGroups groups)
-    : impl_(std::make_shared<Impl>(std::move(executor), std::move(answerer), groups)) {
+    : impl_(std::make_shared<Impl>(std::move(executor), std::move(answerer), std::move(groups))) {
   const auto report = [](std::exception_ptr) {};  // nothing in them throws
   for (const bool v6 : {false, true}) {
-    Fd fd = open_group(groups, v6);
+    Fd fd = open_group(impl_->groups, v6);
     if (!fd) continue;
     impl_->ears.push_back(std::make_shared<Ear>(impl_->executor, std::move(fd), v6));
     asio::co_spawn(impl_->executor, Impl::listen(impl_, impl_->ears.back()), report);
@@ -228,7 +232,7 @@ asio::awaitable<std::optional<FoundRelay>> find_on_lan(session::LanAsker asker, 
     asio::co_spawn(executor, Search::listen(search, ear), [](std::exception_ptr) {});
   const Instant deadline = now() + patience;
   while (!search->found && now() < deadline) {
-    for (const unsigned interface : interfaces())
+    for (const unsigned interface : interfaces(groups))
       for (const auto& ear : search->ears)
         send_through(ear->fd, {ear->v6 ? groups.v6 : groups.v4, groups.port}, interface,
                      search->asker.question());

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <boost/asio.hpp>
 
@@ -22,6 +23,7 @@ struct LanGroups {
   std::uint16_t port = 41'668;
   IpAddress v4 = IpAddress::v4(239, 255, 77, 68);
   IpAddress v6 = *IpAddress::parse("ff05::6478:6c6e");
+  std::vector<unsigned> interfaces{};  // by the system's numbers; empty: all there are
 };
 
 /// Answers for one code while it lives, on every interface there is, new ones included within 30 s. Silent

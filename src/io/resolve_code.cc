@@ -20,11 +20,34 @@ constexpr Duration kLanPatience = 3s;    // with other places to look at; else a
 
 using TokenResult = std::expected<session::Token, CodeError>;
 
+// What came of one place, and whether the one guess was made there.
+struct Outcome {
+  TokenResult result;
+  bool guessed = false;
+};
+
 // A relay, and what both sides call the place.
 struct Place {
   session::RelayRef relay;
   std::string name;
 };
+
+CodeError error_of(CodeFailure failure) {
+  const bool nobody = failure == CodeFailure::NobodyThere || failure == CodeFailure::NoAnswer;
+  return {nobody ? CodeErrorKind::Nobody : CodeErrorKind::WrongCode,
+          std::string(session::to_string(failure))};
+}
+
+TokenResult read_token(const std::string& text) {
+  auto token = session::parse_token(text);
+  if (token) return std::move(*token);
+  return std::unexpected(CodeError{
+      CodeErrorKind::Unusable,
+      fmt::format(
+          "the code was right, but what the other side sent for it cannot be used: {}. Are both on the "
+          "same version of derphole?",
+          session::to_string(token.error()))});
+}
 
 // One login and one try at it.
 struct Try final : DerpClientHandler {
@@ -78,6 +101,17 @@ struct Try final : DerpClientHandler {
     });
   }
 
+  Outcome outcome() const {
+    const session::CodeResult& result = *core.result();
+    if (result) return {read_token(*result), true};
+    if (was_up) return {std::unexpected(error_of(result.error())), core.has_guessed()};
+    return {
+        std::unexpected(CodeError{CodeErrorKind::NoRelay,
+                                  fmt::format("the place where this code meets cannot be reached: {}",
+                                              trouble.empty() ? "it does not answer" : printable(trouble))}),
+        false};
+  }
+
   session::CodeReceiver core;
   asio::steady_timer timer, done;
   std::optional<DerpClient> client;
@@ -86,47 +120,34 @@ struct Try final : DerpClientHandler {
   std::shared_ptr<int> life = std::make_shared<int>(0);
 };
 
-CodeError error_of(CodeFailure failure) {
-  const bool nobody = failure == CodeFailure::NobodyThere || failure == CodeFailure::NoAnswer;
-  return {nobody ? CodeErrorKind::Nobody : CodeErrorKind::WrongCode,
-          std::string(session::to_string(failure))};
+std::optional<std::vector<PublicKey>> meeting_keys(const ResolveCodeOptions& options,
+                                                   const std::string& place) {
+  std::vector<PublicKey> keys;
+  for (const std::int64_t hour : session::hours_to_try(options.wall_now)) {
+    const auto key = session::meeting_key(options.code, place, hour, options.stretch);
+    if (!key) return std::nullopt;
+    keys.push_back(key->pub);
+  }
+  return keys;
 }
 
-TokenResult read_token(const std::string& text) {
-  auto token = session::parse_token(text);
-  if (token) return std::move(*token);
-  return std::unexpected(CodeError{
-      CodeErrorKind::Unusable,
-      fmt::format(
-          "the code was right, but what the other side sent for it cannot be used: {}. Are both on the "
-          "same version of derphole?",
-          session::to_string(token.error()))});
-}
-
-asio::awaitable<TokenResult> try_at(Place place, const ResolveCodeOptions& options, Rng& rng) {
+asio::awaitable<Outcome> try_at(Place place, const ResolveCodeOptions& options, Rng& rng) {
+  auto keys = meeting_keys(options, place.name);
+  if (!keys) {
+    CodeError error{CodeErrorKind::Unusable, "there is not enough memory (64 MiB) to look up a code"};
+    Outcome outcome{std::unexpected(std::move(error)), false};
+    co_return outcome;
+  }
   session::CodeReceiverConfig config;
   config.secret_text = options.code.secret_text();
   config.place = place.name;
   config.wait = options.wait;
   config.own_key = KeyPair::generate(rng);
-  for (const std::int64_t hour : session::hours_to_try(options.wall_now)) {
-    const auto key = session::meeting_key(options.code, place.name, hour, options.stretch);
-    if (!key)
-      co_return std::unexpected(
-          CodeError{CodeErrorKind::Unusable, "there is not enough memory (64 MiB) to look up a code"});
-    config.meeting_keys.push_back(key->pub);
-  }
+  config.meeting_keys = std::move(*keys);
   const auto executor = co_await asio::this_coro::executor;
   Try attempt(executor, place, std::move(config), options.dial, rng);
   while (!attempt.core.result()) co_await attempt.done.async_wait(use_result);
-  const session::CodeResult& result = *attempt.core.result();
-  if (result) co_return read_token(*result);
-  if (!attempt.was_up)
-    co_return std::unexpected(
-        CodeError{CodeErrorKind::NoRelay,
-                  fmt::format("the place where this code meets cannot be reached: {}",
-                              attempt.trouble.empty() ? "it does not answer" : printable(attempt.trouble))});
-  co_return std::unexpected(error_of(result.error()));
+  co_return attempt.outcome();
 }
 
 asio::awaitable<std::expected<std::vector<Place>, CodeError>> places_in_region(
@@ -174,37 +195,38 @@ asio::awaitable<std::optional<Place>> place_on_this_network(const ResolveCodeOpt
   co_return place;
 }
 
-bool look_elsewhere(const TokenResult& result) {
-  return !result &&
-         (result.error().kind == CodeErrorKind::Nobody || result.error().kind == CodeErrorKind::NoRelay);
+bool look_elsewhere(const Outcome& outcome) {
+  if (outcome.result || outcome.guessed) return false;
+  const CodeErrorKind kind = outcome.result.error().kind;
+  return kind == CodeErrorKind::Nobody || kind == CodeErrorKind::NoRelay;
 }
 
 }  // namespace
 
 asio::awaitable<TokenResult> resolve_code(ResolveCodeOptions options, Rng& rng) {
   std::vector<Place> places;
-  if (options.code.region() != 0) {
+  const bool has_region = options.code.region() != 0;
+  if (has_region) {
     auto named = co_await places_in_region(options);
     if (!named) co_return std::unexpected(std::move(named.error()));
     places = std::move(*named);
-  } else {
+  }
+  if (!has_region)
     for (const session::RelayRef& server : options.servers)
       places.push_back({server, session::place_of_server(server)});
-    const Duration patience = places.empty() ? options.wait : std::min(kLanPatience, options.wait);
-    if (auto lan = co_await place_on_this_network(options, patience, rng))
-      places.insert(places.begin(), std::move(*lan));
-  }
-  if (places.empty())
-    co_return std::unexpected(CodeError{CodeErrorKind::Nobody,
-                                        "nobody on this network has this code. Without a number in front a "
-                                        "code works on one network only, or "
-                                        "with the --derp-server of the other side"});
-  TokenResult result = std::unexpected(CodeError{});
+  CodeError nobody{CodeErrorKind::Nobody,
+                   "nobody on this network has this code. Without a number in front a code works on one "
+                   "network only, or with the --derp-server of the other side"};
+  Outcome outcome{std::unexpected(std::move(nobody)), false};
   for (Place& place : places) {
-    result = co_await try_at(std::move(place), options, rng);
-    if (!look_elsewhere(result)) break;
+    outcome = co_await try_at(std::move(place), options, rng);
+    if (!look_elsewhere(outcome)) co_return std::move(outcome.result);
   }
-  co_return result;
+  if (has_region) co_return std::move(outcome.result);
+  const Duration patience = places.empty() ? options.wait : std::min(kLanPatience, options.wait);
+  if (auto lan = co_await place_on_this_network(options, patience, rng))
+    outcome = co_await try_at(std::move(*lan), options, rng);
+  co_return std::move(outcome.result);
 }
 
 }  // namespace dh::io
