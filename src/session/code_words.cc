@@ -158,25 +158,31 @@ constexpr std::array<std::string_view, kCodeWords> split() {
 }
 
 // How many letters must be changed, added, taken away or swapped with their neighbour (optimal string
-// alignment). Both are short.
-std::size_t distance(std::string_view a, std::string_view b) {
-  constexpr std::size_t kSide = 2 * kMaxWordLetters + 1;
+// alignment); more than `most` as soon as that is sure. Both are short.
+std::size_t distance(std::string_view a, std::string_view b, std::size_t most) {
+  constexpr std::size_t kSide = 2 * kMaxWordLetters;
   CHECK(a.size() < kSide && b.size() < kSide);
-  std::array<std::array<std::size_t, kSide>, kSide> cost;
-  for (std::size_t i = 0; i <= a.size(); ++i) {
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        cost[i][j] = i + j;
-        continue;
-      }
-      const std::size_t other = a[i - 1] == b[j - 1] ? 0 : 1;
-      std::size_t best = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + other});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        best = std::min(best, cost[i - 2][j - 2] + 1);
-      cost[i][j] = best;
+  std::size_t rows[3][kSide];  // the row of i and the two before, in turn
+  for (std::size_t j = 0; j <= b.size(); ++j) rows[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t* const row = rows[i % 3];
+    const std::size_t* const above = rows[(i + 2) % 3];
+    const std::size_t* const second = rows[(i + 1) % 3];
+    row[0] = i;
+    std::size_t least = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      std::size_t best = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      if (above[j] + 1 < best) best = above[j] + 1;
+      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && second[j - 2] + 1 < best)
+        best = second[j - 2] + 1;
+      row[j] = best;
+      if (best < least) least = best;
     }
+    // A swap reaches two rows back, at a cost of one.
+    if (least > most + 1) return least;
   }
-  return cost[a.size()][b.size()];
+  return rows[a.size() % 3][b.size()];
 }
 
 }  // namespace
@@ -203,7 +209,9 @@ std::optional<std::uint16_t> nearest_code_word(std::string_view word) {
   std::size_t best_score = SIZE_MAX;
   const auto& words = code_words();
   for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::size_t far = distance(word, words[i]);
+    const std::size_t longer = std::max(word.size(), words[i].size());
+    if (longer - std::min(word.size(), words[i].size()) > farthest) continue;
+    const std::size_t far = distance(word, words[i], farthest);
     // Beginnings are rarely wrong: of two that are equally far, the one that begins more alike.
     const auto [end, unused] = std::mismatch(word.begin(), word.end(), words[i].begin(), words[i].end());
     const std::size_t score = 16 * far + kMaxWordLetters - static_cast<std::size_t>(end - word.begin());
