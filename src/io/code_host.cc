@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -60,6 +61,17 @@ struct CodeHost::Impl : std::enable_shared_from_this<Impl> {
                                      : session::place_of_server(options.relay);
   }
 
+  // The relay is dialled at the address its answer comes from: it must listen there.
+  LanGroups lan_groups() const {
+    LanGroups groups = options.lan;
+    const auto& addresses = options.relay.addresses;
+    const auto v4 = [](const IpAddress& address) { return address.is_v4(); };
+    if (addresses.empty()) return groups;
+    groups.use_v4 = groups.use_v4 && std::any_of(addresses.begin(), addresses.end(), v4);
+    groups.use_v6 = groups.use_v6 && !std::all_of(addresses.begin(), addresses.end(), v4);
+    return groups;
+  }
+
   // New words, and nothing left of the old ones.
   void draw() {
     if (stopped) return;
@@ -84,7 +96,7 @@ struct CodeHost::Impl : std::enable_shared_from_this<Impl> {
       const auto lan = session::lan_keys(*code, hour, options.stretch);
       if (!lan) return out_of_memory();
       responder.emplace(executor, session::LanAnswerer(*lan, {options.relay.port, *options.relay.pin}, rng),
-                        options.lan);
+                        lan_groups());
     }
     drawn_at = now();
     core.emplace(std::move(config), drawn_at, rng);

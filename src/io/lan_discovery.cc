@@ -164,6 +164,7 @@ LanResponder::LanResponder(asio::any_io_executor executor, session::LanAnswerer 
     : impl_(std::make_shared<Impl>(std::move(executor), std::move(answerer), std::move(groups))) {
   const auto report = [](std::exception_ptr) {};  // nothing in them throws
   for (const bool v6 : {false, true}) {
+    if (v6 ? !impl_->groups.use_v6 : !impl_->groups.use_v4) continue;
     Fd fd = open_group(impl_->groups, v6);
     if (!fd) continue;
     impl_->ears.push_back(std::make_shared<Ear>(impl_->executor, std::move(fd), v6));

@@ -23,6 +23,7 @@ struct LanGroups {
   std::uint16_t port = 41'668;
   IpAddress v4 = IpAddress::v4(239, 255, 77, 68);
   IpAddress v6 = *IpAddress::parse("ff05::6478:6c6e");
+  bool use_v4 = true, use_v6 = true;   // answer only where the relay itself listens
   std::vector<unsigned> interfaces{};  // by the system's numbers; empty: all there are
 };
 
