@@ -49,13 +49,14 @@ std::vector<Bytes> ssh_offer_messages(const SshKey& key, std::size_t max_message
 }
 
 std::optional<std::expected<SshKey, SshKeyError>> SshOfferReader::on_message(ByteView message) {
+  using Result = std::expected<SshKey, SshKeyError>;
   if (done_) return std::nullopt;
   Reader in(message);
   const std::uint8_t flag = in.u8();
   const ByteView part = in.rest();
   done_ = true;
-  if (!in.ok() || flag > kLast) return std::unexpected(SshKeyError::Empty);
-  if (text_.size() + part.size() > kMaxSshKeyText) return std::unexpected(SshKeyError::TooLong);
+  if (!in.ok() || flag > kLast) return Result(std::unexpected(SshKeyError::Empty));
+  if (text_.size() + part.size() > kMaxSshKeyText) return Result(std::unexpected(SshKeyError::TooLong));
   text_ += as_text(part);
   if (flag == kLast) return parse_ssh_key(text_);
   done_ = false;
@@ -103,25 +104,25 @@ std::expected<SshAccess, WireError> SshAccess::parse(ByteView bytes) {
   if (in.u8() != kVersion) return std::unexpected(WireError::BadMagic);
   SshAccess access;
   access.port = in.u16();
-  const std::uint64_t expires = in.u64();
+  const std::uint64_t expiry = in.u64();
   access.grant_id = in.array<8>();
   access.user = read_text(in);
-  const std::size_t hosts = in.u8();
-  if (hosts == 0 || hosts > kMaxSshHosts) return std::unexpected(WireError::BadValue);
-  for (std::size_t i = 0; i < hosts; ++i) access.hosts.push_back(read_text(in));
-  const std::size_t keys = in.u8();
-  if (keys == 0 || keys > kMaxSshHostKeys) return std::unexpected(WireError::BadValue);
-  for (std::size_t i = 0; i < keys; ++i) {
+  const std::size_t host_count = in.u8();
+  if (host_count == 0 || host_count > kMaxSshHosts) return std::unexpected(WireError::BadValue);
+  for (std::size_t i = 0; i < host_count; ++i) access.hosts.push_back(read_text(in));
+  const std::size_t key_count = in.u8();
+  if (key_count == 0 || key_count > kMaxSshHostKeys) return std::unexpected(WireError::BadValue);
+  for (std::size_t i = 0; i < key_count; ++i) {
     const auto key = parse_ssh_key(read_text(in));
     if (!key || !key->comment.empty()) return std::unexpected(WireError::BadValue);
     access.host_keys.push_back(*key);
   }
   if (!in.ok()) return std::unexpected(Reader::error());
   if (in.remaining() != 0) return std::unexpected(WireError::TooLong);
-  const bool sound = access.port != 0 && expires < (std::uint64_t{1} << 40) && is_ssh_user(access.user) &&
+  const bool sound = access.port != 0 && expiry < (std::uint64_t{1} << 40) && is_ssh_user(access.user) &&
                      std::all_of(access.hosts.begin(), access.hosts.end(), is_ssh_host);
   if (!sound) return std::unexpected(WireError::BadValue);
-  access.expires = UnixSeconds(std::chrono::seconds(static_cast<std::int64_t>(expires)));
+  access.expires = UnixSeconds(std::chrono::seconds(static_cast<std::int64_t>(expiry)));
   return access;
 }
 
