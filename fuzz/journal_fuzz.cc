@@ -15,17 +15,18 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   journal_start(w);
   Reader r(input);
   while (r.remaining() >= 17) {
-    const auto type = r.u8() % 3;
+    const auto type = r.u8() % 4;
     const auto value = r.array<16>();
     if (type == 0) journal_file(w, value);
     if (type == 1) journal_block(w, value);
+    if (type == 3) journal_placed(w, {.manifest = value, .device = 1, .inode = 2});
     if (type == 2) journal_hole(w, load_be32(value.data()) | 1);
   }
   const Journal all = parse_journal(bytes);
   // Cut anywhere it is a beginning of the same: never another digest, at most a file that was started anew.
   if (bytes.size() > 20) bytes.resize(bytes.size() - size % 20);
-  for (const auto& [key, blocks] : parse_journal(bytes)) {
-    if (!all.contains(key)) std::abort();
+  for (const auto& [key, blocks] : parse_journal(bytes).files) {
+    if (!all.files.contains(key)) std::abort();
     for (const JournalBlock& block : blocks)
       if (block.holes == 0 && block.digest == BlockDigest{} && size < 17) std::abort();
   }

@@ -27,7 +27,19 @@ struct JournalBlock {
 struct FileKeyHash {
   std::size_t operator()(const FileKey& key) const { return static_cast<std::size_t>(load_be64(key.data())); }
 };
-using Journal = std::unordered_map<FileKey, std::vector<JournalBlock>, FileKeyHash>;
+/// A top-level entry that was about to get its final name, whole and synced. Whoever finds this very inode
+/// under a final name knows that it is in place.
+struct JournalPlaced {
+  ByteArray<16> manifest{};  // manifest_key()
+  std::uint64_t device = 0, inode = 0;
+  bool operator==(const JournalPlaced&) const = default;
+};
+struct Journal {
+  std::unordered_map<FileKey, std::vector<JournalBlock>, FileKeyHash> files;
+  std::vector<JournalPlaced> placed;
+};
+/// The same for exactly the same list of entries.
+ByteArray<16> manifest_key(const Manifest& manifest);
 
 // Append-only records, each with a checksum.
 void journal_start(Writer& w);  // once, at the beginning of the file
@@ -35,6 +47,7 @@ void journal_file(Writer& w,
                   const FileKey& key);  // from here on about this file; forgets what was said before
 void journal_block(Writer& w, const BlockDigest& digest);
 void journal_hole(Writer& w, std::uint32_t blocks);
+void journal_placed(Writer& w, const JournalPlaced& placed);
 
 /// Everything before the first record that is cut short or damaged: a journal ends where the power did.
 Journal parse_journal(ByteView bytes);

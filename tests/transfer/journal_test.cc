@@ -40,10 +40,10 @@ TEST(Journal, ReadsWhatWasWritten) {
   journal_file(w, b);
   journal_block(w, digest(2));
   const Journal journal = parse_journal(bytes);
-  ASSERT_EQ(journal.size(), 2u);
-  EXPECT_EQ(journal.at(a),
+  ASSERT_EQ(journal.files.size(), 2u);
+  EXPECT_EQ(journal.files.at(a),
             (std::vector<JournalBlock>{{.holes = 0, .digest = digest(1)}, {.holes = 3, .digest = {}}}));
-  EXPECT_EQ(journal.at(b), (std::vector<JournalBlock>{{.holes = 0, .digest = digest(2)}}));
+  EXPECT_EQ(journal.files.at(b), (std::vector<JournalBlock>{{.holes = 0, .digest = digest(2)}}));
 }
 
 TEST(Journal, AFileStartedAnewForgetsWhatWasSaid) {
@@ -53,7 +53,17 @@ TEST(Journal, AFileStartedAnewForgetsWhatWasSaid) {
   journal_file(w, FileKey{});
   journal_block(w, digest(1));
   journal_file(w, FileKey{});
-  EXPECT_EQ(parse_journal(bytes).at(FileKey{}).size(), 0u);
+  EXPECT_EQ(parse_journal(bytes).files.at(FileKey{}).size(), 0u);
+}
+
+TEST(Journal, RemembersWhatWasAboutToGetItsName) {
+  Bytes bytes;
+  Writer w(bytes);
+  journal_start(w);
+  const JournalPlaced one{.manifest = manifest_key(tree("a", 1, 1)), .device = 5, .inode = 1ULL << 40};
+  journal_placed(w, one);
+  EXPECT_EQ(parse_journal(bytes).placed, std::vector{one});
+  EXPECT_NE(manifest_key(tree("a", 1, 1)), manifest_key(tree("a", 2, 1)));
 }
 
 TEST(Journal, EndsWhereItIsTornOrDamaged) {
@@ -67,9 +77,9 @@ TEST(Journal, EndsWhereItIsTornOrDamaged) {
   for (std::size_t size = 0; size <= bytes.size(); ++size) {
     const Journal journal = parse_journal(ByteView(bytes).first(size));
     const std::size_t records = size < head ? 0 : (size - head) / 21;
-    EXPECT_EQ(journal.size(), records == 0 ? 0u : 1u) << size;
+    EXPECT_EQ(journal.files.size(), records == 0 ? 0u : 1u) << size;
     if (records > 0) {
-      EXPECT_EQ(journal.at(FileKey{}).size(), records - 1) << size;
+      EXPECT_EQ(journal.files.at(FileKey{}).size(), records - 1) << size;
     }
   }
   for (std::size_t at = head; at < bytes.size(); ++at) {
@@ -77,7 +87,7 @@ TEST(Journal, EndsWhereItIsTornOrDamaged) {
     damaged[at] ^= std::byte{4};
     const Journal journal = parse_journal(damaged);
     const std::size_t record = (at - head) / 21;
-    EXPECT_EQ(journal.empty() ? 0 : journal.at(FileKey{}).size() + 1, record) << at;
+    EXPECT_EQ(journal.files.empty() ? 0 : journal.files.at(FileKey{}).size() + 1, record) << at;
   }
 }
 
