@@ -1,0 +1,486 @@
+#include "io/tree_writer.hh"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/check.hh"
+#include "base/printable.hh"
+#include "crypto/hash.hh"
+#include "io/tree_placer.hh"
+#include "transfer/limits.hh"
+
+namespace dh::io {
+namespace {
+
+using transfer::EntryKind;
+using transfer::Span;
+
+constexpr std::size_t kPageBytes = 4096;              // the smallest hole that is kept
+constexpr std::uint64_t kWritebackBytes = 32u << 20;  // then the disk starts, so that the last sync is short
+constexpr std::uint32_t kSyncEachFiles =
+    1;  // more are synced all at once: each sync alone waits for the disk
+constexpr std::size_t kJournalBytes = 4096;  // of records waiting: 195 small files
+constexpr std::uint32_t kMostInRun = 256;    // files that one digest answers for
+
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw DiskError(fmt::format("{}: {}", what, std::strerror(error)));
+}
+
+bool is_full(int error) {
+  return error == ENOSPC || error == EDQUOT;
+}
+
+bool is_zero(ByteView bytes) {
+  return bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
+std::string absolute(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return path;
+  std::string out = real;
+  std::free(real);
+  return out;
+}
+
+mode_t current_umask() {
+  const mode_t mask = ::umask(077);
+  ::umask(mask);
+  return mask;
+}
+
+}  // namespace
+
+TreeWriter::TreeWriter(const std::string& directory, WriterWaits& waits)
+    : path_(absolute(directory)), waits_(waits), umask_(current_umask()) {
+  destination_ = Fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!destination_) fail("cannot receive into " + printable(directory, 1000), errno);
+}
+
+TreeWriter::~TreeWriter() = default;
+
+bool TreeWriter::folds_case() {
+  const std::string lower = fmt::format(".derphole-case-{}-a", ::getpid());
+  std::string upper = lower;
+  upper.back() = 'A';
+  const auto made = open_beneath(destination_.get(), lower, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  if (!made) return false;  // whatever the reason, the next step says it better
+  struct stat info {};
+  const bool folds = ::fstatat(destination_.get(), upper.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+  (void)::unlinkat(destination_.get(), lower.c_str(), 0);
+  return folds;
+}
+
+bool TreeWriter::exists(const std::string& name) const {
+  struct stat info {};
+  return ::fstatat(destination_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
+std::string TreeWriter::final_name(std::uint32_t entry) const {
+  if ((*manifest_)[entry].parent == transfer::kTop) return names_.at(entry);
+  return std::string(manifest_->name(entry));
+}
+
+std::vector<std::uint32_t> TreeWriter::begin(const transfer::Manifest& manifest,
+                                             const std::string& only_name) {
+  CHECK(manifest_ == nullptr);
+  manifest_ = &manifest;
+  states_.assign(manifest.size(), State::Pending);
+  staging_ = std::make_unique<Staging>(destination_.get(), manifest);
+  std::vector<std::uint32_t> taken;
+  for (std::uint32_t i = 0; i < manifest.size(); ++i) {
+    if (manifest[i].parent != transfer::kTop) continue;
+    names_[i] = only_name.empty() ? std::string(manifest.name(i)) : only_name;
+    struct stat info {};
+    if (::fstatat(destination_.get(), names_[i].c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
+      continue;
+    was_placed_[i] = staging_->was_placed(info);
+    if (!was_placed_[i]) taken.push_back(i);
+  }
+  return taken;
+}
+
+void TreeWriter::check_names_free(const WritePlan& plan) const {
+  for (const auto& [entry, name] : names_) {
+    const auto earlier = was_placed_.find(entry);
+    const bool is_ours = earlier != was_placed_.end() && earlier->second;
+    if (plan.conflicts.contains(entry) || is_ours || !exists(name)) continue;
+    throw DiskError(fmt::format("{} exists in {}", printable(name), printable(path_, 1000)));
+  }
+}
+
+TreeWriter::There TreeWriter::at_destination(DirectoryChain& chain, std::uint32_t entry) const {
+  const auto parent = chain.parent_of(entry);
+  if (!parent) return parent.error() == ENOENT ? There::Nothing : There::Unreachable;
+  struct stat info {};
+  if (::fstatat(*parent, final_name(entry).c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? There::Nothing : There::Unreachable;
+  return S_ISDIR(info.st_mode) ? There::Directory : There::Other;
+}
+
+// What exists and stays is not asked for; what cannot be merged is noticed before the first byte.
+void TreeWriter::mark_skipped(const WritePlan& plan) {
+  DirectoryChain here(destination_.get(), *manifest_, DirectoryChain::Missing::Fail,
+                      [this](std::uint32_t entry) { return final_name(entry); });
+  std::vector<std::uint32_t> top(manifest_->size());
+  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
+    top[i] = (*manifest_)[i].parent == transfer::kTop ? i : top[(*manifest_)[i].parent];
+    if (const auto placed = was_placed_.find(top[i]); placed != was_placed_.end() && placed->second) {
+      states_[i] = State::Skipped;
+      continue;
+    }
+    const auto found = plan.conflicts.find(top[i]);
+    if (found == plan.conflicts.end() || found->second == Conflict::Rename) continue;
+    const There there = at_destination(here, i);
+    if (there == There::Nothing) continue;
+    const bool fits = (there == There::Directory) == ((*manifest_)[i].kind == EntryKind::Directory) &&
+                      there != There::Unreachable;
+    if (found->second == Conflict::Skip) {
+      if (there != There::Directory || !fits) states_[i] = State::Skipped;
+    } else if (!fits) {
+      throw DiskError(
+          fmt::format("{} is a directory on one side and a file on the other, or lies behind a link here",
+                      printable(manifest_->path(i), 1000)));
+    }
+  }
+}
+
+void TreeWriter::check_space() const {
+  std::uint64_t wanted = 0;
+  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
+    if ((*manifest_)[i].kind != EntryKind::File || (*manifest_)[i].sparse || states_[i] == State::Skipped)
+      continue;
+    const auto kept = kept_.find(i);
+    const std::uint64_t here =
+        kept == kept_.end() ? 0 : std::uint64_t{kept->second.blocks} * transfer::kBlockBytes;
+    wanted += (*manifest_)[i].size - std::min((*manifest_)[i].size, here);
+  }
+  struct statvfs info {};
+  if (::fstatvfs(destination_.get(), &info) != 0) return;
+  const std::uint64_t free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize;
+  if (wanted > free_bytes)
+    throw DiskError(fmt::format("not enough space in {}: {} bytes are needed, {} are free",
+                                printable(path_, 1000), wanted, free_bytes));
+}
+
+std::vector<Span> TreeWriter::prepare(const WritePlan& plan) {
+  CHECK(staging_ != nullptr);
+  const transfer::Manifest& manifest = *manifest_;
+  verify_ = plan.verify;
+  for (const auto& [entry, name] : names_) {
+    const auto found = plan.conflicts.find(entry);
+    conflicts_[entry] = found == plan.conflicts.end() ? Conflict::Refuse : found->second;
+  }
+  check_names_free(plan);
+  mark_skipped(plan);
+  staged_ = std::make_unique<DirectoryChain>(
+      staging_->tree(), manifest, DirectoryChain::Missing::Create,
+      [&manifest](std::uint32_t entry) { return std::string(manifest.name(entry)); });
+  kept_ = staging_->survey(verify_, waits_.stopping());
+  check_space();
+  for (const auto& [entry, kept] : kept_) {
+    bytes_kept_ += std::min(manifest[entry].size, std::uint64_t{kept.blocks} * transfer::kBlockBytes);
+    files_kept_ += kept.is_whole;
+  }
+  sync_each_ = manifest.files() <= kSyncEachFiles;
+  return spans();
+}
+
+std::vector<Span> TreeWriter::spans() const {
+  std::vector<Span> out;
+  RunningBlake2b run;
+  const auto close_run = [&] {
+    if (!out.empty() && out.back().wish == Span::Wish::Have) out.back().digest = run.digest();
+    run = RunningBlake2b();
+  };
+  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
+    const auto kept = kept_.find(i);
+    Span span{.wish = Span::Wish::Whole, .first = i};
+    if (states_[i] == State::Skipped) {
+      span.wish = Span::Wish::Skip;
+    } else if (kept != kept_.end()) {
+      span.wish = kept->second.is_whole ? Span::Wish::Have : Span::Wish::Resume;
+      span.blocks = kept->second.is_whole ? 0 : kept->second.blocks;
+      span.digest = kept->second.digest;
+    } else if (!(*manifest_)[i].has_content() && !out.empty()) {
+      span.wish = out.back().wish;  // whatever makes the run longer
+      if (span.wish == Span::Wish::Resume) span.wish = Span::Wish::Whole;
+    }
+    const bool extends = !out.empty() && out.back().wish == span.wish && span.wish != Span::Wish::Resume &&
+                         (span.wish != Span::Wish::Have || out.back().count < kMostInRun);
+    if (!extends) {
+      close_run();
+      out.push_back(span);
+    } else {
+      ++out.back().count;
+    }
+    if (span.wish == Span::Wish::Have && kept != kept_.end()) {
+      Bytes size;
+      Writer(size).u64((*manifest_)[i].size);
+      run.update(size);
+      run.update(kept->second.digest);
+    }
+  }
+  close_run();
+  return out;
+}
+
+// Repeats a call that returns -1 and sets errno while the disk is full. Errors: throws.
+template <class Call>
+auto TreeWriter::retrying(const char* what, Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) {
+      if (paused_) waits_.space_is_back();
+      paused_ = false;
+      return result;
+    }
+    if (errno == EINTR) continue;
+    if (!is_full(errno)) fail(fmt::format("cannot {} in {}", what, printable(path_, 1000)), errno);
+    paused_ = true;
+    waits_.wait_for_space(std::strerror(errno));
+  }
+}
+
+int TreeWriter::staged_parent(std::uint32_t entry) {
+  return retrying("create a directory", [&] {
+    const auto found = staged_->parent_of(entry);
+    if (!found) errno = found.error();
+    return found.value_or(-1);
+  });
+}
+
+void TreeWriter::start(const transfer::FileStarted& file) {
+  const int parent = staged_parent(file.entry);
+  const std::string name(manifest_->name(file.entry));
+  const auto kept = kept_.find(file.entry);
+  const bool resumes = file.first > 0;
+  CHECK(!resumes || (kept != kept_.end() && kept->second.blocks == file.first));
+  if (!resumes && kept != kept_.end()) {
+    // The sender's file is another one: what was here is worth nothing.
+    if (auto removed = remove_beneath(parent, name); !removed)
+      fail("cannot remove an old part", removed.error());
+    bytes_kept_ -=
+        std::min((*manifest_)[file.entry].size, std::uint64_t{kept->second.blocks} * transfer::kBlockBytes);
+    files_kept_ -= kept->second.is_whole;
+    kept_.erase(kept);
+  }
+  const int flags = O_WRONLY | (resumes ? 0 : O_CREAT | O_EXCL);
+  file_ = Fd(retrying("create a file", [&] {
+    auto opened = open_beneath(parent, name, flags, 0600);
+    if (!opened) errno = opened.error();
+    return opened ? opened->release() : -1;
+  }));
+  if (verify_) sha256_ = resumes ? kept_.at(file.entry).sha256 : RunningSha256();
+  written_end_ = unsynced_from_ = std::uint64_t{file.first} * transfer::kBlockBytes;
+  staging_->begin_file(file.entry);
+  if (resumes) {
+    retrying("shorten a file", [&] { return ::ftruncate(file_.get(), static_cast<off_t>(written_end_)); });
+    for (const transfer::JournalBlock& block : kept_.at(file.entry).journal) {
+      if (block.holes > 0) staging_->hole_written(block.holes);
+      if (block.holes == 0) staging_->block_written(block.digest);
+    }
+  }
+}
+
+void TreeWriter::write_bytes(std::uint64_t at, ByteView bytes) {
+  while (!bytes.empty()) {
+    const auto size = retrying(
+        "write", [&] { return ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)); });
+    at += static_cast<std::uint64_t>(size);
+    bytes = bytes.subspan(static_cast<std::size_t>(size));
+  }
+}
+
+void TreeWriter::write(const transfer::BlockArrived& block) {
+  const std::uint64_t at = std::uint64_t{block.block} * transfer::kBlockBytes;
+  if (!(*manifest_)[block.entry].sparse) {
+    write_bytes(at, block.data);
+  } else {
+    // Pages of zeros stay holes.
+    for (std::size_t from = 0; from < block.data.size();) {
+      const auto page = [&](std::size_t start) {
+        return block.data.subspan(start, std::min(kPageBytes, block.data.size() - start));
+      };
+      std::size_t to = from;
+      while (to < block.data.size() && !is_zero(page(to))) to += kPageBytes;
+      to = std::min(to, block.data.size());
+      if (to > from) write_bytes(at + from, block.data.subspan(from, to - from));
+      from = to;
+      while (from < block.data.size() && is_zero(page(from))) from += kPageBytes;
+    }
+  }
+  written_end_ = at + block.data.size();
+  if (sha256_) sha256_->update(block.data);
+  if (written_end_ - unsynced_from_ >= kWritebackBytes) {
+    (void)::sync_file_range(file_.get(), static_cast<off_t>(unsynced_from_),
+                            static_cast<off_t>(written_end_ - unsynced_from_), SYNC_FILE_RANGE_WRITE);
+    unsynced_from_ = written_end_;
+  }
+  staging_->block_written(block.digest);
+  if (block.data.size() == transfer::kBlockBytes || staging_->unflushed() >= kJournalBytes) flush_journal();
+}
+
+void TreeWriter::hole(const transfer::HoleArrived& hole) {
+  const std::uint64_t size = (*manifest_)[hole.entry].size;
+  written_end_ = std::min(size, std::uint64_t{hole.first + hole.count} * transfer::kBlockBytes);
+  retrying("lengthen a file", [&] { return ::ftruncate(file_.get(), static_cast<off_t>(written_end_)); });
+  if (sha256_) {
+    const Bytes zeros(transfer::kBlockBytes);
+    for (std::uint32_t i = 0; i < hole.count; ++i)
+      sha256_->update(ByteView(zeros).first(transfer::block_size(size, hole.first + i)));
+  }
+  staging_->hole_written(hole.count);
+  flush_journal();
+}
+
+void TreeWriter::flush_journal() {
+  retrying("write the journal", [&] {
+    const auto flushed = staging_->flush();
+    if (!flushed) errno = flushed.error();
+    return flushed ? 0 : -1;
+  });
+}
+
+bool TreeWriter::finish(const transfer::FileArrived& file) {
+  const transfer::Entry& entry = (*manifest_)[file.entry];
+  if (!file_) {  // here from an earlier try, and the sender agrees
+    const auto kept = kept_.find(file.entry);
+    if (kept == kept_.end() || !kept->second.is_whole) return false;
+    if (kept->second.sha256) last_sha256_ = kept->second.sha256->digest();
+    const auto opened =
+        open_beneath(staged_parent(file.entry), std::string(manifest_->name(file.entry)), O_RDONLY);
+    if (!opened) fail("cannot open a file of an earlier try", opened.error());
+    file_ = Fd(::dup(opened->get()));
+  } else {
+    if (sha256_) last_sha256_ = sha256_->digest();
+    sha256_.reset();
+    if (entry.sparse)
+      retrying("lengthen a file", [&] { return ::ftruncate(file_.get(), static_cast<off_t>(entry.size)); });
+  }
+  if (file.sha256 && *file.sha256 != last_sha256_) return false;
+  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, to_timespec(entry.mtime_ns)};
+  if (::fchmod(file_.get(), entry.mode & 0777 & ~umask_) != 0) fail("cannot set a file's mode", errno);
+  (void)::futimens(file_.get(), times);  // some file systems cannot hold every time
+  if (sync_each_) retrying("sync a file", [&] { return ::fsync(file_.get()); });
+  file_.reset();
+  states_[file.entry] = State::Done;
+  return true;
+}
+
+void TreeWriter::drop(std::uint32_t entry) {
+  file_.reset();
+  sha256_.reset();
+  states_[entry] = State::Failed;
+  (void)remove_beneath(staged_parent(entry), std::string(manifest_->name(entry)));
+}
+
+void TreeWriter::make_links_and_directories() {
+  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
+    const transfer::Entry& entry = (*manifest_)[i];
+    if (waits_.stopping()) throw Stopped();
+    if (states_[i] == State::Skipped) continue;
+    if (entry.kind == EntryKind::Directory) {
+      retrying("create a directory", [&] {
+        const auto made = staged_->directory(i);
+        if (!made) errno = made.error();
+        return made.value_or(-1);
+      });
+    } else if (entry.kind == EntryKind::Symlink) {
+      const int parent = staged_parent(i);
+      const std::string name(manifest_->name(i)), target(manifest_->target(i));
+      (void)remove_beneath(parent, name);
+      retrying("create a symlink", [&] { return ::symlinkat(target.c_str(), parent, name.c_str()); });
+      const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, to_timespec(entry.mtime_ns)};
+      (void)::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW);
+      states_[i] = State::Done;
+    }
+  }
+}
+
+// From the deepest up: what is put into a directory changes its time.
+void TreeWriter::finish_directories() {
+  for (std::uint32_t i = manifest_->size(); i-- > 0;) {
+    const transfer::Entry& entry = (*manifest_)[i];
+    if (entry.kind != EntryKind::Directory || states_[i] == State::Skipped) continue;
+    const auto directory = staged_->directory(i);
+    if (!directory) fail("cannot open a directory of the transfer", directory.error());
+    // Ours to write until everything has moved; see restrict_directories().
+    if (::fchmod(*directory, (entry.mode & 0777 & ~umask_) | 0700) != 0)
+      fail("cannot set a directory's mode", errno);
+    const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, to_timespec(entry.mtime_ns)};
+    (void)::futimens(*directory, times);
+    if (sync_each_) (void)::fsync(*directory);
+  }
+}
+
+void TreeWriter::sync_all() {
+  flush_journal();
+  if (sync_each_) {
+    (void)::fsync(staging_->tree());
+  } else {
+    retrying("sync", [&] { return ::syncfs(staging_->tree()); });
+  }
+}
+
+void TreeWriter::restrict_directories() {
+  DirectoryChain here(destination_.get(), *manifest_, DirectoryChain::Missing::Fail,
+                      [this](std::uint32_t entry) { return final_name(entry); });
+  for (std::uint32_t i = manifest_->size(); i-- > 0;) {
+    const transfer::Entry& entry = (*manifest_)[i];
+    if (entry.kind != EntryKind::Directory || (entry.mode & 0700) == 0700) continue;
+    if (!moved_whole_[manifest_->chain(i).front()]) continue;  // there before us: not ours to change
+    if (const auto directory = here.directory(i)) (void)::fchmod(*directory, entry.mode & 0777 & ~umask_);
+  }
+}
+
+WriteOutcome TreeWriter::commit() {
+  WriteOutcome out;
+  make_links_and_directories();
+  finish_directories();
+  sync_all();
+  staged_->forget();
+  TreePlacer placer;
+  for (auto& [entry, name] : names_) {
+    const bool is_directory = (*manifest_)[entry].kind == EntryKind::Directory;
+    if (const auto earlier = was_placed_.find(entry); earlier != was_placed_.end() && earlier->second) {
+      out.placed.push_back(path_ + (path_ == "/" ? "" : "/") + name);
+      continue;
+    }
+    if (!is_directory && states_[entry] != State::Done) continue;
+    const std::string staged(manifest_->name(entry));
+    struct stat info {};
+    if (::fstatat(staging_->tree(), staged.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0)
+      staging_->about_to_place(info);
+    flush_journal();
+    const auto placed =
+        placer.place(staging_->tree(), staged, destination_.get(), name, conflicts_.at(entry));
+    if (!placed) {
+      if (placed.error() == EEXIST)
+        throw DiskError(fmt::format("{} appeared in {} meanwhile; everything else is kept for the next try",
+                                    printable(name), printable(path_, 1000)));
+      fail(fmt::format("cannot put {} into {}", printable(name), printable(path_, 1000)), placed.error());
+    }
+    name = placed->name;
+    moved_whole_[entry] = placed->moved_whole;
+    out.placed.push_back(path_ + (path_ == "/" ? "" : "/") + name);
+  }
+  restrict_directories();
+  (void)::fsync(destination_.get());
+  out.failed = placer.failed();
+  out.first_failure = placer.first_failure();
+  complete_ = out.failed == 0;
+  return out;
+}
+
+void TreeWriter::forget() {
+  if (complete_ && staging_) staging_->remove();
+}
+
+}  // namespace dh::io
