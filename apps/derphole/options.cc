@@ -69,6 +69,7 @@ void add_relay_source_options(CLI::App& command, CommonOptions& options) {
       .add_option("--derp-server", options.derp_servers,
                   "Use this relay: https://host[:port][?pin=sha256-raw:HEX], http:// on loopback only")
       ->type_name("URL")
+      ->allow_extra_args(false)  // may be repeated, and leaves the words behind it to others
       ->envname("DERPHOLE_DERP_SERVER");
 }
 
