@@ -13,6 +13,19 @@ struct PipeOptions {
   CommonOptions common;
   TokenSource token;
 };
+struct SendOptions {
+  CommonOptions common;
+  std::vector<std::string> what;  // paths, or words of a text, or "-"
+  std::vector<std::string> excludes;
+  bool text = false, follow = false, verify = false;
+  bool token = false;  // print a token; there is nothing else yet
+};
+struct ReceiveOptions {
+  CommonOptions common;
+  TokenSource token;
+  std::string output;  // empty: the current directory
+  bool ask = false, overwrite = false, rename = false, skip = false, raw = false, allow_hidden = false;
+};
 struct RelayOptions {
   CommonOptions common;
   std::vector<std::string> listen;  // empty: port 8443 of every address
@@ -36,6 +49,8 @@ struct VersionOptions {
 /// Each runs its command to the end. Errors: CommandError, one sentence and the exit status.
 Exit run_listen(const ListenOptions& options);
 Exit run_pipe(const PipeOptions& options, int argc, char** argv);
+Exit run_send(const SendOptions& options);
+Exit run_receive(const ReceiveOptions& options, int argc, char** argv);
 Exit run_relay(const RelayOptions& options);
 Exit run_netcheck(const NetcheckOptions& options);
 Exit run_version(const VersionOptions& options);

@@ -24,6 +24,52 @@ void protect_memory() {
   prctl(PR_SET_DUMPABLE, 0);
 }
 
+CLI::App* add_send(CLI::App& app, SendOptions& send) {
+  CLI::App* command = app.add_subcommand("send", "Send files, directories or a text to one `receive`");
+  command->alias("tx");
+  command->add_option("what", send.what, "Files and directories; or a text; or - for a text from stdin")
+      ->type_name("PATH...|TEXT|-")
+      ->required();
+  command->add_flag("--token", send.token, "Print a long one-time token")->envname("DERPHOLE_TOKEN");
+  command->add_flag("--text", send.text, "It is a text, whatever it looks like")->envname("DERPHOLE_TEXT");
+  command->add_option("--exclude", send.excludes, "Leave out what matches; may be repeated")
+      ->type_name("GLOB")
+      ->allow_extra_args(false)
+      ->envname("DERPHOLE_EXCLUDE");
+  command->add_flag("--follow", send.follow, "Send what symlinks point to")->envname("DERPHOLE_FOLLOW");
+  command->add_flag("--verify", send.verify, "SHA-256 of every file, and a string to compare on both sides")
+      ->envname("DERPHOLE_VERIFY");
+  add_network_options(*command, send.common);
+  add_sending_options(*command, send.common);
+  return command;
+}
+
+CLI::App* add_receive(CLI::App& app, ReceiveOptions& receive) {
+  CLI::App* command = app.add_subcommand("receive", "Receive what one `send` offers");
+  command->alias("rx");
+  command->alias("recv");
+  add_token_options(*command, receive.token);
+  command->get_option("token")->description("The token that `derphole send` printed");
+  command
+      ->add_option("-o,--output", receive.output,
+                   "Directory to receive into, or the new name of the one thing that comes")
+      ->type_name("PATH")
+      ->envname("DERPHOLE_OUTPUT");
+  command->add_flag("--ask", receive.ask, "Show the list and ask first")->envname("DERPHOLE_ASK");
+  command->add_flag("--overwrite", receive.overwrite, "Replace files that exist, merge directories")
+      ->envname("DERPHOLE_OVERWRITE");
+  command->add_flag("--rename", receive.rename, "Take another name when one exists: `name (1)`")
+      ->envname("DERPHOLE_RENAME");
+  command->add_flag("--skip", receive.skip, "Leave files that exist as they are, merge directories")
+      ->envname("DERPHOLE_SKIP");
+  command->add_flag("--raw", receive.raw, "Text as it is, also on a terminal")->envname("DERPHOLE_RAW");
+  command->add_flag("--allow-hidden", receive.allow_hidden, "Take names at the top that begin with a dot")
+      ->envname("DERPHOLE_ALLOW_HIDDEN");
+  add_network_options(*command, receive.common);
+  add_wait_option(*command, receive.common);
+  return command;
+}
+
 Exit run(int argc, char** argv) {
   CLI::App app{"Moves bytes between two machines that can both only dial out."};
   app.name("derphole");
@@ -45,6 +91,11 @@ Exit run(int argc, char** argv) {
   add_network_options(*pipe_command, pipe.common);
   add_wait_option(*pipe_command, pipe.common);
   add_sending_options(*pipe_command, pipe.common);
+
+  SendOptions send;
+  CLI::App* send_command = add_send(app, send);
+  ReceiveOptions receive;
+  CLI::App* receive_command = add_receive(app, receive);
 
   RelayOptions relay;
   CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");
@@ -99,6 +150,8 @@ Exit run(int argc, char** argv) {
   choose_aead_backend();
   if (*listen_command) return run_listen(listen);
   if (*pipe_command) return run_pipe(pipe, argc, argv);
+  if (*send_command) return run_send(send);
+  if (*receive_command) return run_receive(receive, argc, argv);
   if (*relay_command) return run_relay(relay);
   if (*netcheck_command) return run_netcheck(netcheck);
   if (*version_command) return run_version(version);

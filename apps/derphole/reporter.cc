@@ -85,23 +85,27 @@ void Reporter::error(const std::string& sentence, int exit_status) {
   }
 }
 
-void Reporter::progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now) {
+void Reporter::progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now,
+                        const ProgressDetail& detail) {
   if (!progress_started_) {
     progress_started_ = last_plain_ = rate_from_ = now;
     rate_bytes_ = bytes;
   }
   if (now - rate_from_ >= kRateWindow) {
-    rate_ = static_cast<double>(bytes - rate_bytes_) / to_seconds(now - rate_from_);
+    // A resumed transfer may find out that it has less than it thought.
+    rate_ = bytes < rate_bytes_ ? 0 : static_cast<double>(bytes - rate_bytes_) / to_seconds(now - rate_from_);
     rate_from_ = now;
     rate_bytes_ = bytes;
   }
   if (options_.json) {
-    event("progress",
-          {{"bytes", number(bytes)}, {"total", total == 0 ? "null" : number(total)}, {"path", text(badge)}});
+    Fields fields = {
+        {"bytes", number(bytes)}, {"total", total == 0 ? "null" : number(total)}, {"path", text(badge)}};
+    fields.insert(fields.end(), detail.fields.begin(), detail.fields.end());
+    event("progress", fields);
     return;
   }
   if (options_.hide_progress || options_.level <= Level::Quiet) return;
-  std::string shown = human_bytes(bytes);
+  std::string shown = detail.label + human_bytes(bytes);
   if (total > 0) {
     shown +=
         fmt::format(" of {}, {}%", human_bytes(total), std::min<std::uint64_t>(100, bytes * 100 / total));

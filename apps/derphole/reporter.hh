@@ -41,8 +41,17 @@ public:
   void detail(std::string_view key, std::string_view value);
   void error(const std::string& sentence, int exit_status);
 
+  /// What a transfer adds to the progress: in front of the line, and in the event.
+  struct ProgressDetail {
+    std::string label;  // fit for a terminal already
+    Fields fields;
+  };
   /// The progress line: redrawn in place on a terminal, a plain line every 10 s otherwise.
-  void progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now);
+  void progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now,
+                const ProgressDetail& detail);
+  void progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now) {
+    progress(bytes, total, badge, now, ProgressDetail());
+  }
   void clear_progress();
 
   bool json() const { return options_.json; }

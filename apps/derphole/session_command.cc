@@ -180,6 +180,9 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
     words = {Exit::PeerAbsent, "nobody came while the token was valid. Run the command again for a new one."};
   if (ended_->end == session::SessionEnd::NoDirectPath && !obstacle_.empty())
     words.sentence += ": " + obstacle_;
+  if (hooks_ != nullptr && !interrupted_) {
+    if (auto better = hooks_->end_words(*ended_)) words = std::move(*better);
+  }
   if (words.status != Exit::Ok) throw CommandError(words.status, words.sentence);
   return Exit::Ok;
 }
@@ -246,7 +249,16 @@ void SessionCommand::on_back(Duration silent_for) {
   reporter_.line(fmt::format("The other side is back after {}.", human_duration(silent_for)));
 }
 
+void SessionCommand::send_message(Bytes message) {
+  if (driver_) driver_->send_message(std::move(message));
+}
+
+void SessionCommand::on_message(ByteView message) {
+  if (hooks_ != nullptr) hooks_->on_message(message);
+}
+
 void SessionCommand::on_progress(std::uint64_t bytes, std::uint64_t total) {
+  if (hooks_ != nullptr && hooks_->show_progress(bytes, badge_)) return;
   reporter_.progress(bytes, total, badge_, io::now());
 }
 
@@ -273,21 +285,29 @@ void SessionCommand::report_done(const io::SessionReport& report) {
   reporter_.detail("resent-bytes", fmt::format("{}", counters.stream.resent_bytes));
   reporter_.detail("packets-lost", fmt::format("{}", counters.stream.packets_lost));
   reporter_.detail("forged-packets", fmt::format("{}", counters.stream.forged));
-  reporter_.event("done",
-                  {{"bytes", Reporter::number(bytes)},
-                   {"seconds", Reporter::number(seconds)},
-                   {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
-                   {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
-                   {"packets_sent", Reporter::number(counters.stream.packets_sent)},
-                   {"packets_received", Reporter::number(counters.stream.packets_received)},
-                   {"packets_lost", Reporter::number(counters.stream.packets_lost)},
-                   {"spurious_losses", Reporter::number(counters.stream.spurious_losses)},
-                   {"relay_bytes", Reporter::number(by_relay)},
-                   {"direct_bytes", Reporter::number(counters.direct_bytes)},
-                   {"relay_share", Reporter::number(relay_share)},
-                   {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
-                   {"socket_drops", Reporter::number(report.udp.receive_dropped)},
-                   {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}});
+  Reporter::Fields fields = {
+      {"bytes", Reporter::number(bytes)},
+      {"seconds", Reporter::number(seconds)},
+      {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
+      {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
+      {"packets_sent", Reporter::number(counters.stream.packets_sent)},
+      {"packets_received", Reporter::number(counters.stream.packets_received)},
+      {"packets_lost", Reporter::number(counters.stream.packets_lost)},
+      {"spurious_losses", Reporter::number(counters.stream.spurious_losses)},
+      {"relay_bytes", Reporter::number(by_relay)},
+      {"direct_bytes", Reporter::number(counters.direct_bytes)},
+      {"relay_share", Reporter::number(relay_share)},
+      {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
+      {"socket_drops", Reporter::number(report.udp.receive_dropped)},
+      {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}};
+  std::string line;
+  if (hooks_ != nullptr) {
+    const Reporter::Fields more = hooks_->done_fields();
+    fields.insert(fields.end(), more.begin(), more.end());
+    line = hooks_->done_line(report.open_for, share_words(relay_share));
+  }
+  reporter_.event("done", fields);
+  if (!line.empty()) return reporter_.line(line);
   reporter_.line(fmt::format("{} {} in {}, {}, {}",
                              direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),
                              human_duration(report.open_for), human_rate(rate), share_words(relay_share)));

@@ -15,6 +15,28 @@
 
 namespace dh::app {
 
+/// The exit status and the sentence for how a session ended.
+struct EndWords {
+  Exit status;
+  std::string sentence;
+};
+
+/// What a command adds to its session. Called on the session's executor.
+class CommandHooks {
+public:
+  virtual ~CommandHooks() = default;
+  /// The peer's command said something.
+  virtual void on_message(ByteView) {}
+  /// Twice a second: shows the progress. false: show the stream's bytes.
+  virtual bool show_progress(std::uint64_t stream_bytes, const std::string& badge) = 0;
+  /// The last line of success, from what the session knows; empty: the usual one.
+  virtual std::string done_line(Duration open_for, const std::string& shares) = 0;
+  /// More about it in the `done` event.
+  virtual Reporter::Fields done_fields() { return {}; }
+  /// Better words than the usual ones.
+  virtual std::optional<EndWords> end_words(const session::SessionEnded&) { return std::nullopt; }
+};
+
 /// One session command: owns the event loop and the observer of its session.
 class SessionCommand final : public io::SessionObserver {
 public:
@@ -34,6 +56,11 @@ public:
   /// end.
   Exit run_session(io::SessionDriverOptions options);
 
+  /// Before run_session; outlives the session.
+  void set_hooks(CommandHooks& hooks) { hooks_ = &hooks; }
+  /// To the peer's command; while the session runs.
+  void send_message(Bytes message);
+
   // io::SessionObserver
   void on_claimed() override;
   void on_relay_path(std::size_t relay, const session::RelayRef& ref) override;
@@ -44,6 +71,7 @@ public:
   void on_back(Duration silent_for) override;
   void on_progress(std::uint64_t bytes, std::uint64_t total) override;
   void on_path_check(session::Session& session) override;
+  void on_message(ByteView message) override;
   void on_ended(const session::SessionEnded& end, const io::SessionReport& report) override;
 
 private:
@@ -60,6 +88,7 @@ private:
   boost::asio::io_context& context_ = *new boost::asio::io_context;
   boost::asio::signal_set signals_;
   io::SystemRng rng_;
+  CommandHooks* hooks_ = nullptr;
   std::optional<io::SessionDriver> driver_;
   std::optional<session::SessionEnded> ended_;
   std::string last_trouble_, relay_host_, obstacle_, badge_ = "relay";
@@ -84,11 +113,6 @@ T SessionCommand::run(boost::asio::awaitable<T> work) {
   return std::move(*result);
 }
 
-/// The exit status and the sentence for how a session ended.
-struct EndWords {
-  Exit status;
-  std::string sentence;
-};
 EndWords words_for(const session::SessionEnded& end, const std::string& last_trouble);
 
 }  // namespace dh::app

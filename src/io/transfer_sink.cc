@@ -125,6 +125,11 @@ void Receiving::forget() {
   if (writer_ && report_.in_place) writer_->forget();
 }
 
+void Receiving::close() {
+  stop();
+  writer_.reset();
+}
+
 void Receiving::say(Bytes message) {
   boost::asio::post(executor_, [self = shared_from_this(), message = std::move(message)]() mutable {
     if (!self->stopped_) self->send_(std::move(message));

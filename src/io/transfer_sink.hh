@@ -94,6 +94,8 @@ public:
   const std::atomic<bool>& stopping() const override { return stopped_; }
   /// The session is complete: the sender knows.
   void forget();
+  /// When the session is over: lets go of the destination, and of a staging directory without content.
+  void close();
   /// Only when the session is over.
   const ReceiveReport& report() const { return report_; }
 
