@@ -18,7 +18,9 @@ struct SendOptions {
   std::vector<std::string> what;  // paths, or words of a text, or "-"
   std::vector<std::string> excludes;
   bool text = false, follow = false, verify = false;
-  bool token = false;  // print a token; there is nothing else yet
+  bool token = false;  // a long one-time token instead of words
+  bool qr = false;
+  std::size_t words = 4;
 };
 struct ReceiveOptions {
   CommonOptions common;

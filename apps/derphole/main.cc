@@ -30,7 +30,13 @@ CLI::App* add_send(CLI::App& app, SendOptions& send) {
   command->add_option("what", send.what, "Files and directories; or a text; or - for a text from stdin")
       ->type_name("PATH...|TEXT|-")
       ->required();
-  command->add_flag("--token", send.token, "Print a long one-time token")->envname("DERPHOLE_TOKEN");
+  command->add_flag("--token", send.token, "Print a long one-time token instead of words")
+      ->envname("DERPHOLE_TOKEN");
+  command->add_option("--words", send.words, "Words of the code: 4 to 12; the first two only lead to you")
+      ->check(CLI::Range(4, 12))
+      ->type_name("N")
+      ->envname("DERPHOLE_WORDS");
+  command->add_flag("--qr", send.qr, "Show the code or token as a QR code, too")->envname("DERPHOLE_QR");
   command->add_flag("--text", send.text, "It is a text, whatever it looks like")->envname("DERPHOLE_TEXT");
   command->add_option("--exclude", send.excludes, "Leave out what matches; may be repeated")
       ->type_name("GLOB")
@@ -49,7 +55,7 @@ CLI::App* add_receive(CLI::App& app, ReceiveOptions& receive) {
   command->alias("rx");
   command->alias("recv");
   add_token_options(*command, receive.token);
-  command->get_option("token")->description("The token that `derphole send` printed");
+  command->get_option("token")->description("The code or token that `derphole send` printed");
   command
       ->add_option("-o,--output", receive.output,
                    "Directory to receive into, or the new name of the one thing that comes")

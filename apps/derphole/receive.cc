@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "code_entry.hh"
 #include "commands.hh"
 #include "io/clock.hh"
 #include "io/transfer_sink.hh"
@@ -63,6 +64,14 @@ public:
 
   ~ReceiveCommand() override {
     if (receiving_) receiving_->close();  // others may hold it until the process ends
+  }
+
+  Exit run(const session::Code& code) {
+    reporter_.state("looking-for-code");
+    session::Token token = token_for_code(command_, options_.common, code);
+    if (!token.allows(session::Capability::Transfer))
+      throw CommandError(Exit::BadToken, "this code is for another command");
+    return run(std::move(token));
   }
 
   Exit run(session::Token token) {
@@ -279,14 +288,32 @@ private:
 
 }  // namespace
 
+namespace {
+
+// What the person gave us: a code, or a token.
+std::string read_code_or_token(const TokenSource& source) {
+  const bool given = !source.argument.empty() || !source.file.empty() || source.from_stdin;
+  if (given) return read_token_text(source, false);
+  if (isatty(STDIN_FILENO) != 1)
+    throw CommandError(Exit::Usage,
+                       "no code: give the one that `derphole send` printed as argument, --token-file or "
+                       "--token-stdin");
+  return ask_for_code();
+}
+
+}  // namespace
+
 Exit run_receive(const ReceiveOptions& options, int argc, char** argv) {
   if (options.overwrite + options.rename + options.skip > 1)
     throw CommandError(Exit::Usage, "only one of --overwrite, --rename and --skip");
   if (options.ask && !can_ask()) throw CommandError(Exit::Usage, "--ask needs a terminal to ask at");
-  const std::string text = read_token_text(options.token, false);
+  const std::string text = read_code_or_token(options.token);
   if (!options.token.argument.empty()) wipe_from_arguments(argc, argv, options.token.argument);
-  session::Token token = parse_one_shot(text, session::Capability::Transfer);
-  return ReceiveCommand(options).run(std::move(token));
+  if (session::token_kind(text) || !session::looks_like_code(text))
+    return ReceiveCommand(options).run(parse_one_shot(text, session::Capability::Transfer));
+  const auto code = session::parse_code(text);
+  if (!code) throw CommandError(Exit::BadToken, code.error().sentence);
+  return ReceiveCommand(options).run(*code);
 }
 
 }  // namespace dh::app

@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "code_entry.hh"
 #include "commands.hh"
 #include "io/clock.hh"
 #include "io/transfer_source.hh"
 #include "one_shot.hh"
+#include "qr.hh"
 #include "transfer/limits.hh"
 #include "transfer_words.hh"
 
@@ -96,7 +98,7 @@ public:
       make_sending();
       return sending_->source()(std::move(notify));
     };
-    announce(driver.session.token);
+    announce(driver.session.token, chosen);
     command_.set_hooks(*this);
     try {
       command_.run_session(std::move(driver));
@@ -105,6 +107,14 @@ public:
       throw;
     }
     return finish();
+  }
+
+  void on_claimed() override {
+    if (code_) code_->stop();
+  }
+
+  std::optional<EndWords> end_words(const session::SessionEnded&) override {
+    return code_ ? code_->end_words() : std::nullopt;
   }
 
   void on_message(ByteView message) override {
@@ -149,7 +159,7 @@ private:
     scanned_ = io::now();
   }
 
-  void announce(const session::Token& token) {
+  void announce(const session::Token& token, const ChosenRelays& chosen) {
     if (!text_) {
       for (const io::LeftOut& left : tree_.left_out) {
         reporter_.event("left-out",
@@ -158,6 +168,18 @@ private:
       }
       reporter_.line("Sending " + describe(tree_.manifest) + ".");
     }
+    if (options_.token) return announce_token(token);
+    io::CodeHostOptions code;
+    code.relay = token.relays.front();
+    if (chosen.own) code.own_relay = chosen.own->loopback();
+    code.words = options_.words;
+    code.token_text = session::format_token(token);
+    code.dial = command_.dial_options();
+    code_.emplace(command_, std::move(code), options_.qr);
+    code_->start();
+  }
+
+  void announce_token(const session::Token& token) {
     const std::string text = session::format_token(token);
     const std::string line = "derphole receive " + text;
     reporter_.event(
@@ -167,6 +189,7 @@ private:
                    Reporter::number(static_cast<std::uint64_t>(token.expires.time_since_epoch().count()))}});
     reporter_.line("On the other machine, run:\n");
     reporter_.essential(line);
+    if (options_.qr) reporter_.line("\n" + qr_text(text));
     reporter_.line(
         fmt::format("\nWaiting. The token is good for one use within 1 hour (until {}). Ctrl-C cancels.",
                     local_time(token.expires)));
@@ -228,6 +251,7 @@ private:
   const SendOptions& options_;
   SessionCommand command_;
   Reporter& reporter_;
+  std::optional<HostedCode> code_;
   std::optional<std::string> text_;
   io::SourceTree tree_;
   io::SendingOptions sending_options_;

@@ -187,8 +187,13 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   return Exit::Ok;
 }
 
+void SessionCommand::cancel(std::string reason) {
+  if (driver_) driver_->cancel(std::move(reason));
+}
+
 void SessionCommand::on_claimed() {
   claimed_at_ = io::now();
+  if (hooks_ != nullptr) hooks_->on_claimed();
   reporter_.state("claimed");
   if (policy_ != session::PathPolicy::ForceRelay) reporter_.state("probing-direct");
 }

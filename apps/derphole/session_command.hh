@@ -25,6 +25,8 @@ struct EndWords {
 class CommandHooks {
 public:
   virtual ~CommandHooks() = default;
+  /// Somebody has the session now.
+  virtual void on_claimed() {}
   /// The peer's command said something.
   virtual void on_message(ByteView) {}
   /// Twice a second: shows the progress. false: show the stream's bytes.
@@ -58,6 +60,8 @@ public:
 
   /// Before run_session; outlives the session.
   void set_hooks(CommandHooks& hooks) { hooks_ = &hooks; }
+  /// Ends the running session from this side; `reason` is for the peer.
+  void cancel(std::string reason);
   /// To the peer's command; while the session runs.
   void send_message(Bytes message);
 

@@ -163,7 +163,8 @@ void Staging::survey_directory(int directory, std::uint32_t parent) {
     struct stat info {};
     const bool there = ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
     if (entry && there && S_ISDIR(info.st_mode) && manifest_[*entry].kind == transfer::EntryKind::Directory) {
-      (void)::fchmodat(directory, name.c_str(), 0700, 0);  // an earlier try may have finished it
+      [[maybe_unused]] const int opened =
+          ::fchmodat(directory, name.c_str(), 0700, 0);  // an earlier try may have finished it
       const auto inner = open_beneath(directory, name, O_RDONLY | O_DIRECTORY);
       if (!inner) fail("cannot open a directory in " + name_, inner.error());
       survey_directory(inner->get(), *entry);
