@@ -63,7 +63,7 @@ class Transfer:
 
     def send(self, *args, **kwargs):
         """Starts `send` in the source directory; returns (process, token)."""
-        process = self.world.start("send", "--derp-server", self.server, *args, cwd=self.source, **kwargs)
+        process = self.world.start("send", "--token", "--derp-server", self.server, *args, cwd=self.source, **kwargs)
         pattern = r'"command":"derphole receive (dh1\w[\w-]*)"' if "--json" in args else r"^derphole receive (dh1\w[\w-]*)"
         found, _ = process.wait_line(pattern)
         return process, found[1]
@@ -270,7 +270,7 @@ def test_aliases_and_json():
     with Transfer() as t:
         for i in range(3):
             write(f"{t.source}/d/{i}", b"x" * 1000)
-        sender = t.world.start("tx", "--json", "--derp-server", t.server, "d", cwd=t.source)
+        sender = t.world.start("tx", "--token", "--json", "--derp-server", t.server, "d", cwd=t.source)
         found, _ = sender.wait_line(r'"command":"derphole receive (dh1\w[\w-]*)"')
         receiver = t.world.start("rx", found[1], "--json", cwd=t.target)
         receiver.finish()
