@@ -6,6 +6,7 @@
 #include "base/overloaded.hh"
 #include "bulk/limits.hh"
 #include "path/limits.hh"
+#include "session/probe_keys.hh"
 #include "session/session_impl.hh"
 #include "wire/datagram.hh"
 
@@ -14,28 +15,11 @@ namespace {
 
 static_assert(path::kBaseDatagram == bulk::kBaseDatagramBytes, "a path is chosen for the stream's packets");
 
-constexpr std::string_view kFromDialer = "probe i->r";
-constexpr std::string_view kFromListener = "probe r->i";
-
-Secret<32> probe_key(const SessionKeys& keys, std::string_view label) {
-  const Secret<64> exported = export_key(keys, label);
-  Secret<32> key;
-  std::memcpy(key.uchar(), exported.uchar(), 32);
-  return key;
-}
-
 }  // namespace
 
 void Session::Impl::start_paths(const SessionKeys& keys, Instant now) {
   if (!paths) return;
-  path::ProbeKeys probes;
-  probes.send = probe_key(keys, dialer() ? kFromDialer : kFromListener);
-  probes.receive = probe_key(keys, dialer() ? kFromListener : kFromDialer);
-  probes.local_index = keys.local_index;
-  probes.peer_index = keys.peer_index;
-  probes.dialer = dialer() ? config.derp_key.pub : peer;
-  probes.listener = config.token.listener_derp;
-  paths->start(probes, now);
+  paths->start(probe_keys(keys, dialer() ? config.derp_key.pub : peer, config.token.listener_derp), now);
 }
 
 std::optional<Instant> Session::Impl::last_heard() const {
