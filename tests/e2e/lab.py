@@ -110,6 +110,23 @@ def test_a_cut_wire_that_heals_loses_nothing():
         return f"whole {time.monotonic() - healed:.1f} s after healing"
 
 
+def test_two_offline_machines_meet_by_four_words():
+    """No internet, no flag: the receiver finds the sender's own relay by the words alone."""
+    with TwoHosts() as hosts, World(BINARY, direct=True) as world:
+        source = world.path("holiday.bin")
+        make_file(source, 20 << 20)
+        target = world.path("there")
+        os.mkdir(target)
+        sender = world.start("send", "--verbose", source, prefix=hosts.prefix("a"))
+        code, _ = sender.wait_line(r"^derphole receive ([a-z]+(?:-[a-z]+){3})$", 15)
+        started = time.monotonic()
+        world.start("receive", code[1], cwd=target, prefix=hosts.prefix("b")).finish(30)
+        seconds = time.monotonic() - started
+        sender.finish(30)
+        expect(sha256(source) == sha256(os.path.join(target, "holiday.bin")), "bytes changed")
+        return f"{seconds:.1f} s from the words to the file"
+
+
 if __name__ == "__main__":
     try:
         sys.exit(run_tests([value for name, value in list(globals().items()) if name.startswith("test_")]))
