@@ -28,6 +28,23 @@ struct ReceiveOptions {
   std::string output;  // empty: the current directory
   bool ask = false, overwrite = false, rename = false, skip = false, raw = false, allow_hidden = false;
 };
+struct SshInviteOptions {
+  CommonOptions common;
+  std::string user;          // empty: whoever runs this
+  std::uint16_t port = 22;   // sshd's
+  Duration life = 24h * 30;  // of the access
+  bool yes = false;
+};
+struct SshAcceptOptions {
+  CommonOptions common;
+  TokenSource token;
+  std::string key_file;  // empty: the first of ~/.ssh/id_{ed25519,ecdsa,rsa}.pub
+  bool yes = false;
+};
+struct SshRevokeOptions {
+  CommonOptions common;
+  std::string name;  // the key's comment or our number; "all"
+};
 struct RelayOptions {
   CommonOptions common;
   std::vector<std::string> listen;  // empty: port 8443 of every address
@@ -53,6 +70,10 @@ Exit run_listen(const ListenOptions& options);
 Exit run_pipe(const PipeOptions& options, int argc, char** argv);
 Exit run_send(const SendOptions& options);
 Exit run_receive(const ReceiveOptions& options, int argc, char** argv);
+Exit run_ssh_invite(const SshInviteOptions& options);
+Exit run_ssh_accept(const SshAcceptOptions& options, int argc, char** argv);
+Exit run_ssh_revoke(const SshRevokeOptions& options);
+Exit run_ssh_list();
 Exit run_relay(const RelayOptions& options);
 Exit run_netcheck(const NetcheckOptions& options);
 Exit run_version(const VersionOptions& options);

@@ -76,6 +76,50 @@ CLI::App* add_receive(CLI::App& app, ReceiveOptions& receive) {
   return command;
 }
 
+struct SshOptions {
+  SshInviteOptions invite;
+  SshAcceptOptions accept;
+  SshRevokeOptions revoke;
+};
+struct SshCommands {
+  CLI::App *invite, *accept, *revoke, *list;
+};
+
+SshCommands add_ssh(CLI::App& app, SshOptions& ssh) {
+  CLI::App* command = app.add_subcommand("ssh", "Let somebody log in by ssh, without typing keys");
+  command->require_subcommand(1);
+  CLI::App* invite =
+      command->add_subcommand("invite", "Print a token; let in the key of who uses it, after asking");
+  invite->add_option("--user", ssh.invite.user, "Log in as this user (must be the one who runs this)")
+      ->envname("DERPHOLE_USER");
+  invite->add_option("--port", ssh.invite.port, "Where sshd listens (22)")
+      ->check(CLI::Range(1, 65535))
+      ->envname("DERPHOLE_PORT");
+  invite
+      ->add_option_function<std::string>(
+          "--expires", [&ssh](const std::string& text) { ssh.invite.life = parse_duration(text); },
+          "How long the key may log in: 8h, 30d (default 30 days)")
+      ->type_name("DURATION")
+      ->envname("DERPHOLE_EXPIRES");
+  invite->add_flag("-y,--yes", ssh.invite.yes, "Do not ask")->envname("DERPHOLE_YES");
+  add_network_options(*invite, ssh.invite.common);
+  CLI::App* accept = command->add_subcommand("accept", "Show your public key to an `ssh invite`");
+  add_token_options(*accept, ssh.accept.token);
+  accept->get_option("token")->description("The token that `derphole ssh invite` printed");
+  accept
+      ->add_option("--key-file", ssh.accept.key_file,
+                   "Your public key; else ~/.ssh/id_{ed25519,ecdsa,rsa}.pub")
+      ->envname("DERPHOLE_KEY_FILE");
+  accept->add_flag("-y,--yes", ssh.accept.yes, "Do not ask")->envname("DERPHOLE_YES");
+  add_network_options(*accept, ssh.accept.common);
+  add_wait_option(*accept, ssh.accept.common);
+  CLI::App* revoke = command->add_subcommand("revoke", "Take back what `ssh invite` granted");
+  revoke->add_option("name", ssh.revoke.name, "The key's name or number in `ssh list`; or all")->required();
+  add_output_options(*revoke, ssh.revoke.common);
+  CLI::App* list = command->add_subcommand("list", "Keys that `ssh invite` let in");
+  return {invite, accept, revoke, list};
+}
+
 Exit run(int argc, char** argv) {
   CLI::App app{"Moves bytes between two machines that can both only dial out."};
   app.name("derphole");
@@ -102,6 +146,9 @@ Exit run(int argc, char** argv) {
   CLI::App* send_command = add_send(app, send);
   ReceiveOptions receive;
   CLI::App* receive_command = add_receive(app, receive);
+
+  SshOptions ssh;
+  const SshCommands ssh_commands = add_ssh(app, ssh);
 
   RelayOptions relay;
   CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");
@@ -158,6 +205,10 @@ Exit run(int argc, char** argv) {
   if (*pipe_command) return run_pipe(pipe, argc, argv);
   if (*send_command) return run_send(send);
   if (*receive_command) return run_receive(receive, argc, argv);
+  if (*ssh_commands.invite) return run_ssh_invite(ssh.invite);
+  if (*ssh_commands.accept) return run_ssh_accept(ssh.accept, argc, argv);
+  if (*ssh_commands.revoke) return run_ssh_revoke(ssh.revoke);
+  if (*ssh_commands.list) return run_ssh_list();
   if (*relay_command) return run_relay(relay);
   if (*netcheck_command) return run_netcheck(netcheck);
   if (*version_command) return run_version(version);

@@ -12,6 +12,21 @@ namespace {
 
 constexpr auto kTokenLife = std::chrono::hours(1);
 
+// The command that takes such a token.
+std::string_view user_of(session::Capability capability) {
+  switch (capability) {
+    case session::Capability::Pipe:
+      return "pipe";
+    case session::Capability::Transfer:
+      return "receive";
+    case session::Capability::Share:
+      return "open";
+    case session::Capability::SshInvite:
+      return "ssh accept";
+  }
+  return "pipe";
+}
+
 }  // namespace
 
 ChosenRelays choose_relays(SessionCommand& command, const CommonOptions& common) {
@@ -80,7 +95,7 @@ std::string local_time(UnixSeconds when) {
 
 session::Token parse_one_shot(const std::string& text, session::Capability wanted) {
   const std::string_view maker = to_string(wanted);
-  const std::string_view user = wanted == session::Capability::Pipe ? "pipe" : "receive";
+  const std::string_view user = user_of(wanted);
   auto token = session::parse_token(text);
   if (token) {
     if (!token->allows(wanted))

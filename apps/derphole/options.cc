@@ -168,9 +168,10 @@ Duration parse_duration(const std::string& text) {
                        : unit == "ms"              ? 1e-3
                        : unit == "m"               ? 60
                        : unit == "h"               ? 3600
+                       : unit == "d"               ? 86400
                                                    : 0;
-  if (error != std::errc{} || scale == 0 || !(value >= 0) || value * scale > 30 * 86400.0) {
-    throw CommandError(Exit::Usage, fmt::format("not a duration: {} (try 15s, 2m or 1h)", text));
+  if (error != std::errc{} || scale == 0 || !(value >= 0) || value * scale > 3650 * 86400.0) {
+    throw CommandError(Exit::Usage, fmt::format("not a duration: {} (try 15s, 2m, 1h or 30d)", text));
   }
   return from_seconds(value * scale);
 }

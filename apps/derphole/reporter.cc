@@ -58,6 +58,11 @@ void Reporter::essential(const std::string& text) {
   write(text + "\n");
 }
 
+void Reporter::ask(const std::string& question) {
+  clear_progress();
+  write(question);
+}
+
 void Reporter::state(std::string_view word, const Fields& fields) {
   if (options_.json) {
     Fields all = {{"state", text(word)}};

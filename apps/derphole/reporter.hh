@@ -35,6 +35,8 @@ public:
   void line(const std::string& text);
   /// As line(), also with --silent: what a command exists to say.
   void essential(const std::string& text);
+  /// A question: on the screen whatever the level, and without a newline.
+  void ask(const std::string& question);
   /// One bare state word with --verbose (cli contract), an event in --json.
   void state(std::string_view word, const Fields& fields = {});
   /// `key=value` with --verbose.

@@ -168,6 +168,7 @@ void SessionCommand::watch_signals() {
 }
 
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {
+  const bool listens = options.session.role == session::Role::Listener;
   options.session.paths = policy_;
   options.udp_offload = udp_offload_;
   driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
@@ -176,7 +177,7 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   context_.run();
   reporter_.clear_progress();
   EndWords words = words_for(*ended_, last_trouble_);
-  if (ended_->end == session::SessionEnd::Expired && direction_ == session::Direction::Receive)
+  if (ended_->end == session::SessionEnd::Expired && listens)
     words = {Exit::PeerAbsent, "nobody came while the token was valid. Run the command again for a new one."};
   if (ended_->end == session::SessionEnd::NoDirectPath && !obstacle_.empty())
     words.sentence += ": " + obstacle_;
@@ -189,6 +190,10 @@ Exit SessionCommand::run_session(io::SessionDriverOptions options) {
 
 void SessionCommand::cancel(std::string reason) {
   if (driver_) driver_->cancel(std::move(reason));
+}
+
+void SessionCommand::decline(std::string reason) {
+  if (driver_) driver_->abort(bulk::AbortCode::Declined, std::move(reason));
 }
 
 void SessionCommand::on_claimed() {

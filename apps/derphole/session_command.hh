@@ -62,6 +62,8 @@ public:
   void set_hooks(CommandHooks& hooks) { hooks_ = &hooks; }
   /// Ends the running session from this side; `reason` is for the peer.
   void cancel(std::string reason);
+  /// The same because a person or the machine does not want what the peer asks for.
+  void decline(std::string reason);
   /// To the peer's command; while the session runs.
   void send_message(Bytes message);
 
