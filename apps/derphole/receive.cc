@@ -290,6 +290,8 @@ private:
 
 namespace {
 
+constexpr std::size_t kShortestToken = 40;  // what is shorter was meant as a code
+
 // What the person gave us: a code, or a token.
 std::string read_code_or_token(const TokenSource& source) {
   const bool given = !source.argument.empty() || !source.file.empty() || source.from_stdin;
@@ -309,7 +311,8 @@ Exit run_receive(const ReceiveOptions& options, int argc, char** argv) {
   if (options.ask && !can_ask()) throw CommandError(Exit::Usage, "--ask needs a terminal to ask at");
   const std::string text = read_code_or_token(options.token);
   if (!options.token.argument.empty()) wipe_from_arguments(argc, argv, options.token.argument);
-  if (session::token_kind(text) || !session::looks_like_code(text))
+  const bool may_be_code = session::looks_like_code(text) || text.size() < kShortestToken;
+  if (session::token_kind(text) || !may_be_code)
     return ReceiveCommand(options).run(parse_one_shot(text, session::Capability::Transfer));
   const auto code = session::parse_code(text);
   if (!code) throw CommandError(Exit::BadToken, code.error().sentence);

@@ -41,6 +41,7 @@ std::string CodePrompt::complete() {
     text_ = start;
     return redraw();
   }
+  if (choices.size() == 1) return {};  // it is whole already
   std::string out = "\r\n";
   for (const std::string& choice : choices) out += std::string(last_word(choice)) + "  ";
   return out + "\r\n" + redraw();

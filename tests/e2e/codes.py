@@ -6,7 +6,7 @@ import select
 import sys
 import time
 
-from support import World, events, expect, make_file, run_tests, sha256
+from support import World, events, expect, make_file, need_terminal, run_tests, sha256
 
 BINARY = sys.argv[1]
 CODE = r"^derphole receive ([a-z]+-[a-z]+-[a-z]+-[a-z]+)$"
@@ -132,6 +132,7 @@ def test_ctrl_c_before_anybody_came():
 
 
 def test_the_prompt_completes_words():
+    need_terminal()
     with Meeting() as meeting:
         code = meeting.code()
         parent, child = pty.openpty()

@@ -17,6 +17,19 @@ class Failure(Exception):
     """One sentence: what was expected and what happened."""
 
 
+class Missing(Exception):
+    """What this test needs is not here; one clause."""
+
+
+def need_terminal():
+    """Chroots often have no pseudo-terminals."""
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as error:
+        raise Missing(f"no pseudo-terminals here ({error.strerror})") from None
+
+
 def expect(condition, sentence):
     if not condition:
         raise Failure(sentence)
@@ -215,6 +228,9 @@ def run_tests(tests, argv=None):
             else:
                 passed += 1
                 print(f"ok    {name} ({time.monotonic() - started:.1f} s) {note}", flush=True)
+        except Missing as missing:
+            skipped += 1
+            print(f"skip  {name}: SKIPPED: {missing}", flush=True)
         except (Failure, OSError, subprocess.SubprocessError) as error:
             failed += 1
             print(f"FAIL  {name}: {error}", flush=True)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from support import Failure, SIGINT, SIGKILL, World, events, expect, run_tests
+from support import Failure, SIGINT, SIGKILL, World, events, expect, need_terminal, run_tests
 
 BINARY = sys.argv[1]
 KILLS = int(os.environ.get("DERPHOLE_KILLS", "20"))
@@ -174,6 +174,7 @@ def run_on_terminal(t, token, *args, answer=None):
 
 
 def test_text_is_safe_on_a_terminal():
+    need_terminal()
     with Transfer() as t:
         evil = "tab\there \x1b]0;owned\x07 \x9b31m \u202e reversed\nnext"
         sender, token = t.send("--text", evil)
@@ -188,6 +189,7 @@ def test_text_is_safe_on_a_terminal():
 
 
 def test_questions_at_a_terminal():
+    need_terminal()
     with Transfer() as t:
         write(f"{t.source}/f", b"new")
         write(f"{t.target}/f", b"mine")

@@ -30,6 +30,7 @@ TEST(CodePrompt, TabCompletesTheLastWordAndPutsTheSeparator) {
   EXPECT_EQ(type(prompt, "zoo\t"), "zoo\r\x1b[KCode: abandon-zoo-");
   type(prompt, "aban\taban\t");
   EXPECT_EQ(prompt.text(), "abandon-zoo-abandon-abandon") << "four are enough";
+  EXPECT_EQ(type(prompt, "\t"), "");
 }
 
 TEST(CodePrompt, TabShowsTheChoicesWhereThereAreSeveral) {
