@@ -45,6 +45,17 @@ struct SshRevokeOptions {
   CommonOptions common;
   std::string name;  // the key's comment or our number; "all"
 };
+struct ShareOptions {
+  CommonOptions common;
+  std::string target;
+  std::size_t max_clients = 16;
+  bool allow_link_local = false, print_token_only = false;
+};
+struct OpenOptions {
+  CommonOptions common;
+  TokenSource token;
+  std::string bind = "127.0.0.1:0";
+};
 struct RelayOptions {
   CommonOptions common;
   std::vector<std::string> listen;  // empty: port 8443 of every address
@@ -74,6 +85,8 @@ Exit run_ssh_invite(const SshInviteOptions& options);
 Exit run_ssh_accept(const SshAcceptOptions& options, int argc, char** argv);
 Exit run_ssh_revoke(const SshRevokeOptions& options);
 Exit run_ssh_list();
+Exit run_share(const ShareOptions& options);
+Exit run_open(const OpenOptions& options, int argc, char** argv);
 Exit run_relay(const RelayOptions& options);
 Exit run_netcheck(const NetcheckOptions& options);
 Exit run_version(const VersionOptions& options);

@@ -150,6 +150,33 @@ Exit run(int argc, char** argv) {
   SshOptions ssh;
   const SshCommands ssh_commands = add_ssh(app, ssh);
 
+  ShareOptions share;
+  CLI::App* share_command =
+      app.add_subcommand("share", "Offer a TCP service of this machine to whoever has the token");
+  share_command
+      ->add_option("target", share.target, "What to share: HOST:PORT, :PORT of this machine, or unix:PATH")
+      ->type_name("HOST:PORT")
+      ->required();
+  share_command->add_option("--max-clients", share.max_clients, "Openers at once (default 16)")
+      ->check(CLI::Range(1, 1024))
+      ->envname("DERPHOLE_MAX_CLIENTS");
+  share_command
+      ->add_flag("--allow-link-local", share.allow_link_local,
+                 "Also share link-local addresses; cloud machines tell secrets there")
+      ->envname("DERPHOLE_ALLOW_LINK_LOCAL");
+  share_command
+      ->add_flag("--print-token-only", share.print_token_only, "The token goes to stdout, alone on its line")
+      ->envname("DERPHOLE_PRINT_TOKEN_ONLY");
+  add_network_options(*share_command, share.common);
+
+  OpenOptions open;
+  CLI::App* open_command = app.add_subcommand("open", "Make what `share` offers reachable on this machine");
+  add_token_options(*open_command, open.token);
+  open_command->add_option("bind", open.bind, "Where to listen: HOST:PORT or unix:PATH (default 127.0.0.1:0)")
+      ->type_name("BIND");
+  add_network_options(*open_command, open.common);
+  add_wait_option(*open_command, open.common);
+
   RelayOptions relay;
   CLI::App* relay_command = app.add_subcommand("relay", "Run a DERP relay of your own");
   add_output_options(*relay_command, relay.common);
@@ -209,6 +236,8 @@ Exit run(int argc, char** argv) {
   if (*ssh_commands.accept) return run_ssh_accept(ssh.accept, argc, argv);
   if (*ssh_commands.revoke) return run_ssh_revoke(ssh.revoke);
   if (*ssh_commands.list) return run_ssh_list();
+  if (*share_command) return run_share(share);
+  if (*open_command) return run_open(open, argc, argv);
   if (*relay_command) return run_relay(relay);
   if (*netcheck_command) return run_netcheck(netcheck);
   if (*version_command) return run_version(version);

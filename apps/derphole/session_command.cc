@@ -160,11 +160,26 @@ void SessionCommand::watch_signals() {
     interrupted_ = true;
     if (driver_) {
       driver_->cancel("interrupted");
+    } else if (on_interrupt_) {
+      on_interrupt_();
     } else {
       context_.stop();
     }
     watch_signals();
   });
+}
+
+bool SessionCommand::run_until_stopped(std::function<void()> on_interrupt) {
+  on_interrupt_ = std::move(on_interrupt);
+  context_.restart();
+  context_.run();
+  on_interrupt_ = nullptr;
+  return interrupted_;
+}
+
+void SessionCommand::stop() {
+  signals_.cancel();
+  context_.stop();
 }
 
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {

@@ -2,6 +2,7 @@
 
 // What listen and pipe share: relays, the running session, signals, and the words for how it ended.
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -66,6 +67,12 @@ public:
   void decline(std::string reason);
   /// To the peer's command; while the session runs.
   void send_message(Bytes message);
+  /// For commands that drive something else than a session: runs the loop until stop(); the first Ctrl-C
+  /// calls `on_interrupt`, which shall lead there. True: it was interrupted.
+  bool run_until_stopped(std::function<void()> on_interrupt);
+  void stop();
+  session::PathPolicy policy() const { return policy_; }
+  io::UdpOffload udp_offload() const { return udp_offload_; }
 
   // io::SessionObserver
   void on_claimed() override;
@@ -95,6 +102,7 @@ private:
   boost::asio::signal_set signals_;
   io::SystemRng rng_;
   CommandHooks* hooks_ = nullptr;
+  std::function<void()> on_interrupt_;
   std::optional<io::SessionDriver> driver_;
   std::optional<session::SessionEnded> ended_;
   std::string last_trouble_, relay_host_, obstacle_, badge_ = "relay";

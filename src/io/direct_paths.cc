@@ -18,31 +18,29 @@ asio::awaitable<void> resolve_server(std::string host, std::uint16_t port,
 
 }  // namespace
 
-DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, session::Session& session,
-                         const std::vector<session::RelayRef>& relays, std::function<void()> on_input,
-                         std::function<void()> on_network_change)
+DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, path::PathFinder& paths,
+                         const std::vector<session::RelayRef>& relays, UdpSockets::OnDatagram on_datagram,
+                         std::function<void()> on_input, std::function<void()> on_network_change)
     : executor_(std::move(executor)),
-      session_(session),
+      paths_(paths),
       relays_(relays),
       on_input_(std::move(on_input)),
       on_network_change_(std::move(on_network_change)),
       alive_(std::make_shared<bool>(true)),
       sockets_(
           executor_, offload,
-          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram, Instant at) {
-            session_.on_udp_datagram(id, from, datagram, at);
-          },
+          std::move(on_datagram),
           [this] { on_input_(); },
           [this](path::SocketId id, const Endpoint& to) {
-            session_.paths()->on_send_failed(id, to, now());
+            paths_.on_send_failed(id, to, now());
             on_input_();
           },
           [this](path::SocketId id, const Endpoint& to, std::size_t size) {
-            session_.paths()->on_too_big(id, to, size, now());
+            paths_.on_too_big(id, to, size, now());
             on_input_();
           }),
       monitor_(executor_, [this](const NetworkState& state) {
-        session_.paths()->on_local_addresses(state.addresses);
+        paths_.on_local_addresses(state.addresses);
         look_again();
       }) {}
 
@@ -51,13 +49,12 @@ DirectPaths::~DirectPaths() {
 }
 
 void DirectPaths::start() {
-  path::PathFinder& paths = *session_.paths();
-  paths.on_local_addresses(monitor_.state().addresses);
+  paths_.on_local_addresses(monitor_.state().addresses);
   for (const path::SocketId id : {path::kSocketV4, path::kSocketV6}) {
     const bool v6 = id == path::kSocketV6;
     const auto port = sockets_.open(id, v6);
     if (!port) continue;
-    paths.on_socket_open(id, v6, *port, now());
+    paths_.on_socket_open(id, v6, *port, now());
     map_port(v6, *port);
   }
   find_stun_servers();
@@ -69,15 +66,15 @@ void DirectPaths::find_stun_servers() {
     if (!relay.stun_port) continue;
     const std::uint16_t port = *relay.stun_port;
     for (const IpAddress& address : relay.addresses)
-      session_.paths()->add_stun_server({address, port}, now());
+      paths_.add_stun_server({address, port}, now());
     if (!relay.addresses.empty()) continue;
     if (const auto literal = IpAddress::parse(relay.host)) {
-      session_.paths()->add_stun_server({*literal, port}, now());
+      paths_.add_stun_server({*literal, port}, now());
       continue;
     }
     auto found = [this, alive = alive_](const Endpoint& server) {
       if (!*alive) return;
-      session_.paths()->add_stun_server(server, now());
+      paths_.add_stun_server(server, now());
       on_input_();
     };
     asio::co_spawn(executor_, resolve_server(relay.host, port, std::move(found)), [](std::exception_ptr) {
@@ -90,9 +87,9 @@ void DirectPaths::open(const path::OpenSockets& wanted) {
   for (std::size_t i = 0; i < wanted.count; ++i) {
     const auto id = static_cast<path::SocketId>(wanted.first + i);
     if (const auto port = sockets_.open(id, false)) {
-      session_.paths()->on_socket_open(id, false, *port, now());
+      paths_.on_socket_open(id, false, *port, now());
     } else {
-      session_.paths()->on_socket_failed(id, now());
+      paths_.on_socket_failed(id, now());
     }
   }
 }
@@ -103,18 +100,18 @@ void DirectPaths::close(const path::CloseSockets& unwanted) {
 }
 
 void DirectPaths::map_port(bool v6, std::uint16_t port) {
-  if (session_.paths()->loopback_peer()) return;  // who meets on this machine needs no router
+  if (paths_.loopback_peer()) return;  // who meets on this machine needs no router
   const auto family = v6 ? PortMapClient::Family::V6 : PortMapClient::Family::V4;
   mappings_.push_back(std::make_unique<PortMapClient>(executor_, family, port,
                                                       [this, v6](const std::optional<Endpoint>& external) {
-                                                        session_.paths()->on_port_mapping(v6, external);
+                                                        paths_.on_port_mapping(v6, external);
                                                         on_input_();
                                                       }));
   mappings_.back()->start();
 }
 
 void DirectPaths::look_again() {
-  session_.paths()->on_network_changed(now());
+  paths_.on_network_changed(now());
   for (const auto& mapping : mappings_) mapping->on_network_changed();
   on_network_change_();
   on_input_();

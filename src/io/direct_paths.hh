@@ -7,7 +7,8 @@
 #include "io/network_monitor.hh"
 #include "io/port_map_client.hh"
 #include "io/udp_sockets.hh"
-#include "session/session.hh"
+#include "path/path_finder.hh"
+#include "session/token.hh"
 
 namespace dh::io {
 
@@ -15,10 +16,10 @@ namespace dh::io {
 /// Feeds the session's path finder; the caller runs the session's outputs. A resource on one executor.
 class DirectPaths {
 public:
-  /// `on_input`: something was fed into the session; it wants to be drained.
-  DirectPaths(asio::any_io_executor executor, UdpOffload offload, session::Session& session,
-              const std::vector<session::RelayRef>& relays, std::function<void()> on_input,
-              std::function<void()> on_network_change);
+  /// `on_input`: something was fed into `paths` or `on_datagram`; the session wants to be drained.
+  DirectPaths(asio::any_io_executor executor, UdpOffload offload, path::PathFinder& paths,
+              const std::vector<session::RelayRef>& relays, UdpSockets::OnDatagram on_datagram,
+              std::function<void()> on_input, std::function<void()> on_network_change);
   ~DirectPaths();
 
   void start();
@@ -43,7 +44,7 @@ private:
   void look_again();
 
   asio::any_io_executor executor_;
-  session::Session& session_;
+  path::PathFinder& paths_;
   std::vector<session::RelayRef> relays_;
   std::function<void()> on_input_, on_network_change_;
   std::shared_ptr<bool> alive_;  // false once this is gone: for name lookups on their way

@@ -70,8 +70,11 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     last_turn = now();
     if (session.paths() != nullptr) {
       direct.emplace(
-          executor, options.udp_offload, session, options.session.token.relays, [this] { schedule(); },
-          [this] { reconnect_relays(); });
+          executor, options.udp_offload, *session.paths(), options.session.token.relays,
+          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram, Instant at) {
+            session.on_udp_datagram(id, from, datagram, at);
+          },
+          [this] { schedule(); }, [this] { reconnect_relays(); });
       direct->start();
     } else {
       relay_packet.resize(session::Session::kMaxPacketBytes);

@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+"""share and open with real TCP peers on loopback. tunnel.py BINARY [words that select tests]."""
+import hashlib
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support import SIGINT, SIGKILL, Failure, World, events, expect, free_port, run_tests
+
+BINARY = sys.argv[1]
+
+
+class Target:
+    """A TCP server that does to each connection what `serve` says."""
+
+    def __init__(self, serve):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.socket.getsockname()[1]
+        self.serve = serve
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+
+    def _run(self, connection):
+        try:
+            self.serve(connection)
+        except OSError:
+            pass
+
+    def close(self):
+        self.socket.close()
+
+
+def read_all(connection):
+    data = b""
+    while piece := connection.recv(1 << 16):
+        data += piece
+    return data
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def was_reset(connection):
+    try:
+        while connection.recv(1 << 16):
+            pass
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def digest_server(connection):
+    """Reads to the FIN, answers with the SHA-256 and as many bytes as it read."""
+    data = read_all(connection)
+    connection.sendall(hashlib.sha256(data).digest() + data)
+    connection.close()
+
+
+def start_share(world, server, target, *flags):
+    share = world.start("share", str(target), "--derp-server", server, *flags)
+    if "--json" in flags:
+        found, _ = share.wait_line(r'"event":"token".*"token":"(dh1[\w-]*)"')
+    else:
+        found, _ = share.wait_line(r"derphole open (dh1[\w-]{40,})")
+    return share, found[1]
+
+
+def start_open(world, token, *flags):
+    opener = world.start("open", token, *flags, stdout=subprocess.PIPE)
+    line = opener.child.stdout.readline().decode().strip()
+    found = re.fullmatch(r"listening on (\S+)", line)
+    expect(found, f"open printed {line!r}; it said:\n{opener.stderr()}")
+    return opener, found[1]
+
+
+def port_of(address):
+    return int(address.rsplit(":", 1)[1])
+
+
+def dial(address):
+    connection = socket.create_connection(("127.0.0.1", port_of(address)), timeout=20)
+    return connection
+
+
+def ask(address, data):
+    with dial(address) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    expect(answer == hashlib.sha256(data).digest() + data, f"{len(data)} bytes came back changed ({len(answer)})")
+
+
+def both(direct=False):
+    """A world with a relay, a digest server, its share and one opener."""
+    world = World(BINARY, direct=direct)
+    relay, server = world.relay()
+    target = Target(digest_server)
+    share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--verbose")
+    opener, address = start_open(world, token, "--verbose")
+    return world, relay, server, share, token, opener, address
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"x" * int(self.path.strip("/") or 0)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *unused):
+        pass
+
+
+def test_http_through_the_relay():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with World(BINARY) as world:
+        _, relay = world.relay()
+        share, token = start_share(world, relay, f":{server.server_port}")
+        opener, address = start_open(world, token)
+        expect(address.startswith("127.0.0.1:"), address)
+        for size in (0, 10, 100_000, 5_000_000):
+            with urllib.request.urlopen(f"http://{address}/{size}", timeout=30) as answer:
+                expect(answer.read() == b"x" * size, f"a page of {size} bytes arrived changed")
+        opener.signal(SIGINT)
+        opener.finish(10, status=0)
+        share.signal(SIGINT)
+        share.finish(10, status=0)
+    server.shutdown()
+
+
+def test_moves_to_a_direct_path_in_place():
+    world, _, _, share, _, opener, address = both(direct=True)
+    with world:
+        for process in (share, opener):
+            process.wait_line("^connected-direct", 20)
+        ask(address, os.urandom(20 << 20))
+
+
+def test_200_connections_at_once():
+    world, _, _, _, _, opener, address = both()
+    with world:
+        failures = []
+
+        def one(i):
+            try:
+                ask(address, os.urandom(1 + (i * 7919) % 200_000))
+            except (Failure, OSError) as error:
+                failures.append(f"{i}: {error}")
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(200)]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        took = time.monotonic() - started
+        expect(not failures, f"{len(failures)} of 200 failed, the first: {failures[:1]}")
+        return f"200 in {took:.1f} s, {opener.peak_rss_mib():.0f} MiB"
+
+
+def test_many_openers_with_one_token_and_one_too_many():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        target = Target(digest_server)
+        share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--json", "--max-clients", "4")
+        openers = [start_open(world, token) for _ in range(4)]
+        for _, address in openers:
+            ask(address, os.urandom(50_000))
+        world.start("open", token).finish(30, status=4)
+        openers[0][0].signal(SIGINT)
+        openers[0][0].finish(10, status=0)
+        share.wait_line('"event":"client-gone"')
+        _, address = start_open(world, token)
+        ask(address, b"again")
+        expect(sum(event["event"] == "client" for event in events(share)) == 5, share.stderr())
+
+
+ENDS = ("fin", "rst")
+
+
+def test_half_close_and_reset_matrix():
+    """Who ends first, how, how the other one ends, and with how much data before: 16 cases."""
+    with World(BINARY) as world:
+        _, server = world.relay()
+        state = {}
+
+        def serve(connection):
+            mine, size = state["target"], state["size"]
+            if state["first"] == "client":
+                try:
+                    state["target_saw"] = ("fin", len(read_all(connection)))
+                except ConnectionResetError:
+                    state["target_saw"] = ("rst", None)
+                    state["done"].set()
+                    return
+            connection.sendall(b"t" * size)
+            if mine == "fin":
+                connection.shutdown(socket.SHUT_WR)
+            else:
+                time.sleep(0.3)  # what was sent shall arrive before
+                reset(connection)
+                state["done"].set()
+                return
+            if state["first"] == "target":
+                try:
+                    state["target_saw"] = ("fin", len(read_all(connection)))
+                except ConnectionResetError:
+                    state["target_saw"] = ("rst", None)
+            state["done"].set()
+
+        target = Target(serve)
+        _, token = start_share(world, server, f"127.0.0.1:{target.port}")
+        _, address = start_open(world, token)
+        cases = 0
+        for first in ("client", "target"):
+            for client in ENDS:
+                for other in ENDS:
+                    for size in (0, 300_000):
+                        cases += 1
+                        name = f"{first} first, client {client}, target {other}, {size} bytes"
+                        state.clear()
+                        state.update(first=first, target=other, size=size, done=threading.Event())
+                        connection = dial(address)
+                        saw = None
+                        if first == "target":
+                            saw = "rst" if was_reset(connection) else "fin"
+                            expect(saw == other, f"{name}: the client saw {saw}")
+                        if saw != "rst":
+                            connection.sendall(b"c" * size)
+                            if client == "fin":
+                                connection.shutdown(socket.SHUT_WR)
+                            else:
+                                time.sleep(0.3)
+                                reset(connection)
+                            if first == "client" and client == "fin":
+                                saw = "rst" if was_reset(connection) else "fin"
+                                expect(saw == other, f"{name}: the client saw {saw}")
+                        expect(state["done"].wait(10), f"{name}: the target never ended")
+                        target_saw = state.get("target_saw")
+                        if first == "client" or other == "fin":
+                            expect(target_saw and target_saw[0] == client, f"{name}: the target saw {target_saw}")
+                            if client == "fin":
+                                expect(target_saw[1] == size, f"{name}: the target got {target_saw[1]} bytes")
+                        connection.close()
+        return f"{cases} cases"
+
+
+def test_a_target_that_refuses_is_told_at_once():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        share, token = start_share(world, server, f"127.0.0.1:{free_port()}")
+        opener, address = start_open(world, token)
+        connection = dial(address)
+        started = time.monotonic()
+        expect(was_reset(connection), "the connection ended with a FIN")
+        expect(time.monotonic() - started < 2, "it took long")
+        opener.wait_line("nobody listens at the shared address")
+        share.wait_line("failed: Connection refused")
+
+
+def test_a_token_of_another_kind():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        _, listen_token = world.listen(server)
+        world.start("open", listen_token).finish(10, status=5)
+        target = Target(digest_server)
+        _, share_token = start_share(world, server, f"127.0.0.1:{target.port}")
+        with open(os.devnull, "rb") as stdin:
+            world.start("pipe", share_token, stdin=stdin).finish(10, status=5)
+        world.start("open", share_token[:-4]).finish(10, status=5)
+
+
+def test_nobody_shares():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        target = Target(digest_server)
+        share, token = start_share(world, server, f"127.0.0.1:{target.port}")
+        share.kill()
+        world.start("open", token, "--wait", "3s").finish(15, status=4)
+
+
+def test_the_end_of_the_share_ends_the_opener():
+    world, _, _, share, _, opener, address = both()
+    with world:
+        connection = dial(address)
+        share.signal(SIGINT)
+        share.finish(10, status=0)
+        opener.finish(10, status=4)
+        expect(was_reset(connection), "an open connection ended with a FIN")
+
+
+def test_an_opener_that_was_killed_can_come_again():
+    world, _, _, _, token, opener, _ = both()
+    with world:
+        opener.signal(SIGKILL)
+        _, address = start_open(world, token)
+        ask(address, os.urandom(100_000))
+
+
+def test_relay_killed_and_back():
+    world, relay, server, _, _, _, address = both()
+    with world:
+        connection = dial(address)
+        connection.sendall(b"before ")
+        port = int(server.rsplit(":", 1)[1].split("/")[0])
+        relay.kill()
+        time.sleep(2)
+        world.relay(port=port)
+        connection.sendall(b"after")
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(30)
+        answer = read_all(connection)
+        expect(answer[32:] == b"before after", f"got {answer[32:]!r}")
+
+
+def test_unix_sockets():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        inner, outer = world.path("inner"), world.path("outer")
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(inner)
+        listening.listen()
+        threading.Thread(target=lambda: digest_server(listening.accept()[0]), daemon=True).start()
+        _, token = start_share(world, server, "unix:" + inner)
+        opener, address = start_open(world, token, "unix:" + outer)
+        expect(address == "unix:" + outer, address)
+        expect(os.stat(outer).st_mode & 0o777 == 0o600, oct(os.stat(outer).st_mode))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(outer)
+            connection.sendall(b"hello")
+            connection.shutdown(socket.SHUT_WR)
+            expect(read_all(connection)[32:] == b"hello", "it came back changed")
+        opener.signal(SIGINT)
+        opener.finish(10, status=0)
+        expect(not os.path.exists(outer), "the socket was left behind")
+
+
+def test_metadata_addresses_are_refused():
+    with World(BINARY) as world:
+        for target in ("169.254.169.254:80", "[fe80::1]:80"):
+            world.start("share", target, "--relay", "self").finish(10, status=2)
+
+
+def test_wider_binds_earn_a_warning():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        target = Target(digest_server)
+        _, token = start_share(world, server, f"127.0.0.1:{target.port}")
+        opener, address = start_open(world, token, "0.0.0.0:0")
+        opener.wait_line("Other machines can reach this address")
+        ask("127.0.0.1:" + address.rsplit(":", 1)[1], b"x")
+
+
+if __name__ == "__main__":
+    sys.exit(run_tests([value for name, value in sorted(globals().items()) if name.startswith("test_")]))
