@@ -22,7 +22,7 @@ struct UdpPair {
             context.get_executor(), offload, [](auto&&...) {}, [] {}, [](auto&&...) {}, [](auto&&...) {}),
         receiver(
             context.get_executor(), offload,
-            [this](path::SocketId, const Endpoint& from, ByteSpan datagram) {
+            [this](path::SocketId, const Endpoint& from, ByteSpan datagram, Instant) {
               sources.push_back(from);
               heard.emplace_back(datagram.begin(), datagram.end());
             },
