@@ -28,9 +28,7 @@ DirectPaths::DirectPaths(asio::any_io_executor executor, UdpOffload offload, pat
       on_network_change_(std::move(on_network_change)),
       alive_(std::make_shared<bool>(true)),
       sockets_(
-          executor_, offload,
-          std::move(on_datagram),
-          [this] { on_input_(); },
+          executor_, offload, std::move(on_datagram), [this] { on_input_(); },
           [this](path::SocketId id, const Endpoint& to) {
             paths_.on_send_failed(id, to, now());
             on_input_();
@@ -65,8 +63,7 @@ void DirectPaths::find_stun_servers() {
   for (const session::RelayRef& relay : relays_) {
     if (!relay.stun_port) continue;
     const std::uint16_t port = *relay.stun_port;
-    for (const IpAddress& address : relay.addresses)
-      paths_.add_stun_server({address, port}, now());
+    for (const IpAddress& address : relay.addresses) paths_.add_stun_server({address, port}, now());
     if (!relay.addresses.empty()) continue;
     if (const auto literal = IpAddress::parse(relay.host)) {
       paths_.add_stun_server({*literal, port}, now());
