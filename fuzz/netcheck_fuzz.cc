@@ -53,8 +53,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     while (auto out = check.poll_transmit(now)) {
       CHECK(out->to.port != 0 && !out->to.address.is_multicast() && !out->to.address.is_unspecified());
       CHECK(out->to.address.is_v4() || config.v6.usable);
-      // Binding, second binding, discovery, alternate, both changes, hairpin each way: three tries of each.
-      CHECK(++per_target[out->to] <= 3 * 8);
+      // Binding, second binding, discovery, alternate, both changes, hairpin each way.
+      constexpr std::size_t kTries = Netcheck::kRetryAfter.size() + 1;
+      CHECK(++per_target[out->to] <= kTries * 8);
       sent.push_back(std::move(*out));
     }
   };
