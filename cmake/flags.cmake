@@ -40,7 +40,8 @@ if(DERPHOLE_SANITIZE)
     # Asio's templates with a check at every access through a pointer take half as long again to compile; AddressSanitizer
     # finds what these four would.
     $<$<AND:$<BOOL:$<TARGET_PROPERTY:DERPHOLE_ASIO>>,$<IN_LIST:undefined,${sanitizer_list}>>:-fno-sanitize=null,alignment,object-size,vptr>
-    -fno-omit-frame-pointer -O1 -g1)  # line numbers are enough for a report, and build in less time
+    # Tests are mostly checks run once: not worth optimising. Line numbers are enough for a report.
+    -fno-omit-frame-pointer $<IF:$<BOOL:$<TARGET_PROPERTY:DERPHOLE_TEST>>,-O0,-O1> -g1)
   target_link_options(derphole_flags INTERFACE -fsanitize=${DERPHOLE_SANITIZE})
 endif()
 if(DERPHOLE_FUZZ)

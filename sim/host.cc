@@ -44,7 +44,8 @@ Host::Host(World& world, std::vector<Relay*> relays, const HostOptions& options,
       [this](path::SocketId socket, const Endpoint& from, Bytes datagram) {
         when_awake([this, socket, from, datagram = std::move(datagram)]() mutable {
           if (ended_) return;
-          session_.on_udp_datagram(socket, from, datagram, world_.now());
+          const auto ahead = opener_ ? opener_->unseal(datagram) : std::nullopt;
+          session_.on_udp_datagram(socket, from, datagram, world_.now(), ahead);
           turn();
         });
       },
@@ -227,8 +228,11 @@ void Host::turn() {
     if (udp_) udp_->stop();
     return;
   }
-  run_application();
-  transmit();
+  // What has left may make room for more, as in the real loop.
+  do {
+    run_application();
+    transmit();
+  } while (!finished_ && world_.now() >= writer_free_ && !session_.room().empty());
   arm();
 }
 
@@ -267,18 +271,20 @@ void Host::read_events() {
 }
 
 void Host::write_application() {
-  Bytes chunk(kApplicationChunk);
-  while (!finished_ && session_.writable() > 0 && world_.now() >= writer_free_) {
+  while (!finished_ && world_.now() >= writer_free_) {
+    const ByteSpan room = session_.room();
+    if (room.empty()) return;
     std::size_t size = std::min<std::size_t>(
-        {chunk.size(), session_.writable(), static_cast<std::size_t>(content_.size() - stream_offset_)});
+        {kApplicationChunk, room.size(), static_cast<std::size_t>(content_.size() - stream_offset_)});
     if (const double rate = options_.write_bytes_per_second; rate > 0) {
       size = std::min(size, std::max<std::size_t>(
                                 1, static_cast<std::size_t>(rate * to_seconds(options_.write_interval))));
       writer_free_ = world_.now() + from_seconds(static_cast<double>(size) / rate);
       world_.at(writer_free_, [this] { turn(); });
     }
-    content_.fill(stream_offset_, ByteSpan(chunk).first(size));
-    stream_offset_ += session_.write(ByteView(chunk).first(size));
+    content_.fill(stream_offset_, room.first(size));
+    session_.commit(size);
+    stream_offset_ += size;
     if (stream_offset_ == content_.size()) {
       finished_ = true;
       session_.finish();
@@ -324,8 +330,11 @@ void Host::run_application() {
 }
 
 void Host::transmit() {
-  while (auto out = session_.poll_transmit(packet_, world_.now())) {
+  if (auto opener = session_.poll_opener()) opener_ = std::move(opener);
+  bulk::Seal seal;
+  while (auto out = session_.poll_transmit(packet_, world_.now(), &seal)) {
     if (const auto* by_udp = std::get_if<path::Transmit>(&*out)) {
+      if (seal) seal.apply(ByteSpan(packet_).first(by_udp->size));
       if (udp_) udp_->send(*by_udp, ByteView(packet_).first(by_udp->size));
       continue;
     }

@@ -119,6 +119,7 @@ private:
   std::array<Port, session::kMaxRelays> ports_;
   std::vector<std::pair<PublicKey, Bytes>> history_;  // for replay faults
   Bytes packet_;
+  std::shared_ptr<bulk::AheadOpener> opener_;  // what a shell with a receive thread would have
   Instant frozen_until_{};
   std::optional<Instant> armed_, claimed_at_, first_byte_at_, ended_at_, relay_up_at_;
   std::optional<HostUdp> udp_;

@@ -7,6 +7,7 @@
 
 #include "base/rng.hh"
 #include "base/time.hh"
+#include "sim/nonce_ledger.hh"
 
 namespace dh::sim {
 
@@ -29,6 +30,7 @@ public:
   /// Runs events until `done` says so. false: `limit` passed, or nothing is left to happen.
   bool run_until(const std::function<bool()>& done, Duration limit);
   std::uint64_t steps() const { return steps_; }
+  const NonceLedger& nonces() const { return nonces_; }
 
 private:
   struct Event {
@@ -40,6 +42,7 @@ private:
     }
   };
 
+  NonceLedger nonces_;
   SeededRng rng_;
   Instant now_{};
   static constexpr std::uint64_t kMaxAtOnce = 1'000'000;  // events of one instant

@@ -31,6 +31,7 @@ struct ReceiveOptions {
 struct SshInviteOptions {
   CommonOptions common;
   std::string user;          // empty: whoever runs this
+  bool restrict = false;     // no terminal either
   std::uint16_t port = 22;   // sshd's
   Duration life = 24h * 30;  // of the access
   bool yes = false;
@@ -38,12 +39,13 @@ struct SshInviteOptions {
 struct SshAcceptOptions {
   CommonOptions common;
   TokenSource token;
-  std::string key_file;  // empty: the first of ~/.ssh/id_{ed25519,ecdsa,rsa}.pub
+  std::string key_file;  // empty: the agent's first, or of ~/.ssh/id_{ed25519,ecdsa,rsa}.pub
   bool yes = false;
 };
 struct SshRevokeOptions {
   CommonOptions common;
   std::string name;  // the key's comment or our number; "all"
+  std::string user;  // empty: whoever runs this
 };
 struct ShareOptions {
   CommonOptions common;
@@ -84,7 +86,7 @@ Exit run_receive(const ReceiveOptions& options, int argc, char** argv);
 Exit run_ssh_invite(const SshInviteOptions& options);
 Exit run_ssh_accept(const SshAcceptOptions& options, int argc, char** argv);
 Exit run_ssh_revoke(const SshRevokeOptions& options);
-Exit run_ssh_list();
+Exit run_ssh_list(const std::string& user);
 Exit run_share(const ShareOptions& options);
 Exit run_open(const OpenOptions& options, int argc, char** argv);
 Exit run_relay(const RelayOptions& options);

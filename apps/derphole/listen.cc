@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "commands.hh"
-#include "io/file_pump.hh"
+#include "io/std_ends.hh"
 #include "one_shot.hh"
 
 namespace dh::app {
@@ -15,7 +15,7 @@ Exit run_listen(const ListenOptions& options) {
   io::SessionDriverOptions driver;
   prepare_listener(command, chosen, session::Capability::Pipe, driver);
   driver.session.direction = session::Direction::Receive;
-  driver.make_sink = io::file_sink(STDOUT_FILENO);
+  driver.make_sink = io::output(command.context().get_executor(), STDOUT_FILENO);
   const session::Token& token = driver.session.token;
 
   const std::string text = session::format_token(token);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
@@ -22,6 +23,17 @@ void protect_memory() {
   const rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
   prctl(PR_SET_DUMPABLE, 0);
+}
+
+// A relay with its clients and a share with its connections need more than the usual 1,024.
+void allow_descriptors() {
+  constexpr rlim_t kEnough = 65'536;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min(limit.rlim_max, kEnough);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 CLI::App* add_send(CLI::App& app, SendOptions& send) {
@@ -80,6 +92,7 @@ struct SshOptions {
   SshInviteOptions invite;
   SshAcceptOptions accept;
   SshRevokeOptions revoke;
+  std::string list_user;
 };
 struct SshCommands {
   CLI::App *invite, *accept, *revoke, *list;
@@ -90,8 +103,14 @@ SshCommands add_ssh(CLI::App& app, SshOptions& ssh) {
   command->require_subcommand(1);
   CLI::App* invite =
       command->add_subcommand("invite", "Print a token; let in the key of who uses it, after asking");
-  invite->add_option("--user", ssh.invite.user, "Log in as this user (must be the one who runs this)")
+  invite
+      ->add_option("--user", ssh.invite.user,
+                   "Log in as this user (only root can let somebody in as another)")
       ->envname("DERPHOLE_USER");
+  invite
+      ->add_flag("--restrict", ssh.invite.restrict,
+                 "No terminal either: commands and copies only (forwarding is never allowed)")
+      ->envname("DERPHOLE_RESTRICT");
   invite->add_option("--port", ssh.invite.port, "Where sshd listens (22)")
       ->check(CLI::Range(1, 65535))
       ->envname("DERPHOLE_PORT");
@@ -108,15 +127,18 @@ SshCommands add_ssh(CLI::App& app, SshOptions& ssh) {
   accept->get_option("token")->description("The token that `derphole ssh invite` printed");
   accept
       ->add_option("--key-file", ssh.accept.key_file,
-                   "Your public key; else ~/.ssh/id_{ed25519,ecdsa,rsa}.pub")
+                   "Your public key; else the agent's, or ~/.ssh/id_{ed25519,ecdsa,rsa}.pub")
       ->envname("DERPHOLE_KEY_FILE");
   accept->add_flag("-y,--yes", ssh.accept.yes, "Do not ask")->envname("DERPHOLE_YES");
   add_network_options(*accept, ssh.accept.common);
   add_wait_option(*accept, ssh.accept.common);
   CLI::App* revoke = command->add_subcommand("revoke", "Take back what `ssh invite` granted");
   revoke->add_option("name", ssh.revoke.name, "The key's name or number in `ssh list`; or all")->required();
+  const char* whose = "Look at this user's keys (root only)";
+  revoke->add_option("--user", ssh.revoke.user, whose)->envname("DERPHOLE_USER");
   add_output_options(*revoke, ssh.revoke.common);
   CLI::App* list = command->add_subcommand("list", "Keys that `ssh invite` let in");
+  list->add_option("--user", ssh.list_user, whose)->envname("DERPHOLE_USER");
   return {invite, accept, revoke, list};
 }
 
@@ -235,7 +257,7 @@ Exit run(int argc, char** argv) {
   if (*ssh_commands.invite) return run_ssh_invite(ssh.invite);
   if (*ssh_commands.accept) return run_ssh_accept(ssh.accept, argc, argv);
   if (*ssh_commands.revoke) return run_ssh_revoke(ssh.revoke);
-  if (*ssh_commands.list) return run_ssh_list();
+  if (*ssh_commands.list) return run_ssh_list(ssh.list_user);
   if (*share_command) return run_share(share);
   if (*open_command) return run_open(open, argc, argv);
   if (*relay_command) return run_relay(relay);
@@ -258,6 +280,7 @@ Exit run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using dh::app::Exit;
   dh::app::protect_memory();
+  dh::app::allow_descriptors();
   dh::crypto_init();
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::string_view(argv[i]) == "--json";

@@ -81,15 +81,19 @@ public:
   }
   void on_event(const session::TunnelEvent& event) override {
     std::visit(Overloaded{
-                   [&](const session::RelayInUse&) { relay(); },
+                   [&](const session::RelayInUse&) {
+                     if (!direct_) relay();  // else it is only the one behind the direct path
+                   },
                    [&](const session::DirectInUse& use) {
                      on_relay_ = false;
+                     direct_ = true;
                      const std::string address = use.route.remote.to_string();
                      reporter_.state("connected-direct", {{"address", Reporter::text(address)},
                                                           {"path", Reporter::text(badge_for(use.route))}});
                      reporter_.detail("direct", address);
                    },
                    [&](const session::DirectLost& lost) {
+                     direct_ = false;
                      reporter_.detail("direct-lost", lost.why);
                      relay();
                    },
@@ -137,7 +141,7 @@ private:
 
   SessionCommand& command_;
   Reporter& reporter_;
-  bool on_relay_ = false;
+  bool on_relay_ = false, direct_ = false;
   std::string last_told_;
 };
 

@@ -1,7 +1,7 @@
 #include <unistd.h>
 
 #include "commands.hh"
-#include "io/file_pump.hh"
+#include "io/std_ends.hh"
 #include "one_shot.hh"
 
 namespace dh::app {
@@ -17,7 +17,7 @@ Exit run_pipe(const PipeOptions& options, int argc, char** argv) {
   driver.session.direction = session::Direction::Send;
   driver.session.controller = options.common.polite ? bulk::Controller::Ledbat : options.common.controller;
   driver.session.rate_limit = options.common.rate_limit;
-  driver.make_source = io::file_source(STDIN_FILENO);
+  driver.make_source = io::input(command.context().get_executor(), STDIN_FILENO);
   return command.run_session(std::move(driver));
 }
 

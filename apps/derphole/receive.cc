@@ -11,6 +11,7 @@
 #include "code_entry.hh"
 #include "commands.hh"
 #include "io/clock.hh"
+#include "io/text_file.hh"
 #include "io/transfer_sink.hh"
 #include "one_shot.hh"
 #include "transfer/name_rules.hh"
@@ -47,6 +48,11 @@ std::string safe_for_terminal(std::string_view text) {
   return out;
 }
 
+bool exists(const std::string& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0;
+}
+
 bool can_ask() {
   return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1;
 }
@@ -77,7 +83,6 @@ public:
   Exit run(session::Token token) {
     io::ReceivingOptions receiving_options;
     receiving_options.allow_hidden = options_.allow_hidden;
-    receiving_options.session_id = token.session_id;
     command_.rng().fill(receiving_options.nonce);
     receiving_ = std::make_shared<io::Receiving>(
         command_.context().get_executor(),
@@ -101,10 +106,28 @@ public:
   }
 
   // CommandHooks, on the session's executor.
+  void on_claimed(const ByteArray<32>& binding) override { receiving_->bind(binding); }
+
   bool show_progress(std::uint64_t, const std::string& badge) override {
     if (receiving_->is_asking()) return true;
     const transfer::Manifest* manifest = receiving_->manifest();
-    if (manifest == nullptr) return true;
+    if (manifest == nullptr) {
+      stalls_.tell(reporter_, "Waiting for the list of what is offered.");
+      return true;
+    }
+    if (!accepted_) {
+      stalls_.tell(reporter_, "Checking what is here from an earlier try.");
+      if (const std::uint64_t checked = receiving_->bytes_checked(); checked > 0) {
+        Reporter::ProgressDetail detail;
+        detail.count = "checking what is here, ";
+        reporter_.progress(checked, 0, badge, io::now(), detail);
+      }
+      return true;
+    }
+    if (receiving_->is_placing())
+      stalls_.tell(reporter_, "All is here; writing it to the disk.");
+    else
+      stalls_.moves();
     if (const std::string why = receiving_->paused(); why != paused_) {
       paused_ = why;
       reporter_.event(why.empty() ? "resumed" : "paused", {{"message", Reporter::text(why)}});
@@ -183,15 +206,36 @@ public:
     if (options_.ask && !accepts(manifest))
       return std::unexpected(declined(io::ReceiveProblem::Kind::Declined, "you said no"));
     io::WritePlan plan;
+    if (manifest.is_text() && !options_.output.empty() && exists(options_.output)) {
+      const auto conflict = what_to_do(options_.output);
+      if (!conflict) return std::unexpected(conflict.error());
+      text_conflict_ = *conflict;
+    }
     for (const std::uint32_t entry : taken) {
-      const auto conflict = what_to_do(manifest, entry);
+      const auto conflict = what_to_do(std::string(manifest.name(entry)));
       if (!conflict) return std::unexpected(conflict.error());
       plan.conflicts[entry] = *conflict;
     }
     return plan;
   }
 
+  void accepted(std::uint64_t kept_bytes) override {
+    accepted_ = true;
+    const transfer::Manifest& manifest = *receiving_->manifest();
+    reporter_.event("accepted", {{"files", Reporter::number(std::uint64_t{manifest.files()})},
+                                 {"content_bytes", Reporter::number(manifest.bytes())},
+                                 {"kept_bytes", Reporter::number(kept_bytes)}});
+    if (kept_bytes > 0)
+      reporter_.line(fmt::format("{} of {} are here already; going on from there.", human_bytes(kept_bytes),
+                                 human_bytes(manifest.bytes())));
+  }
+
   void show_text(const std::string& text) override {
+    if (!options_.output.empty()) {
+      if (auto saved = io::save_text(options_.output, text, text_conflict_))
+        reporter_.event("placed", {{"path", Reporter::text(*saved)}});
+      return;
+    }
     const bool terminal = isatty(STDOUT_FILENO) == 1;
     write_all(STDOUT_FILENO, terminal && !options_.raw ? safe_for_terminal(text) : text);
   }
@@ -226,12 +270,11 @@ private:
     return answer == "y" || answer == "Y" || answer == "yes";
   }
 
-  std::expected<io::Conflict, io::ReceiveProblem> what_to_do(const transfer::Manifest& manifest,
-                                                             std::uint32_t entry) {
+  std::expected<io::Conflict, io::ReceiveProblem> what_to_do(const std::string& taken_name) {
     if (options_.overwrite) return io::Conflict::Overwrite;
     if (options_.rename) return io::Conflict::Rename;
     if (options_.skip) return io::Conflict::Skip;
-    const std::string name = printable(manifest.name(entry));
+    const std::string name = printable(taken_name, 1000);
     if (!can_ask())
       return std::unexpected(
           declined(io::ReceiveProblem::Kind::Local,
@@ -284,6 +327,9 @@ private:
   Reporter& reporter_;
   std::shared_ptr<io::Receiving> receiving_;
   std::string paused_;
+  Stalls stalls_;
+  bool accepted_ = false;
+  io::Conflict text_conflict_ = io::Conflict::Refuse;
 };
 
 }  // namespace

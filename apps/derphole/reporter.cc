@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <termios.h>
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "transfer/terminal_text.hh"
 
 namespace dh::app {
 namespace {
@@ -20,10 +22,13 @@ bool stderr_is_terminal() {
   return isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view(term) != "dumb";
 }
 
-int terminal_columns() {
+std::size_t terminal_columns() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
+
+constexpr std::size_t kPlainNameColumns = 32;  // of a name in a progress line that goes to no terminal
+constexpr std::size_t kLeastNameColumns = 8;
 
 }  // namespace
 
@@ -49,7 +54,7 @@ void Reporter::event(std::string_view name, const Fields& fields) {
 void Reporter::line(const std::string& text) {
   if (options_.json || options_.level == Level::Silent) return;
   clear_progress();
-  write(text + "\n");
+  write(fitted(text) + "\n");
 }
 
 void Reporter::essential(const std::string& text) {
@@ -60,7 +65,9 @@ void Reporter::essential(const std::string& text) {
 
 void Reporter::ask(const std::string& question) {
   clear_progress();
-  write(question);
+  // What was typed before the question is no answer to it.
+  if (isatty(STDIN_FILENO) == 1) tcflush(STDIN_FILENO, TCIFLUSH);
+  write(fitted(question));
 }
 
 void Reporter::state(std::string_view word, const Fields& fields) {
@@ -86,7 +93,7 @@ void Reporter::error(const std::string& sentence, int exit_status) {
     event("error",
           {{"message", text(sentence)}, {"exit_status", number(static_cast<std::uint64_t>(exit_status))}});
   } else {
-    write("derphole: " + sentence + "\n");
+    write(fitted("derphole: " + sentence) + "\n");
   }
 }
 
@@ -110,25 +117,35 @@ void Reporter::progress(std::uint64_t bytes, std::uint64_t total, std::string_vi
     return;
   }
   if (options_.hide_progress || options_.level <= Level::Quiet) return;
-  std::string shown = detail.label + human_bytes(bytes);
+  std::string shown = detail.count + human_bytes(bytes);
   if (total > 0) {
     shown +=
         fmt::format(" of {}, {}%", human_bytes(total), std::min<std::uint64_t>(100, bytes * 100 / total));
   }
   if (rate_ > 0) shown += ", " + human_rate(rate_);
   if (total > bytes && rate_ > 0) {
-    shown += fmt::format(", {} left",
-                         human_duration(from_seconds(std::ceil(static_cast<double>(total - bytes) / rate_))));
+    const double left = std::ceil(static_cast<double>(total - bytes) / rate_);
+    shown += left < 10 ? fmt::format(", {:.0f} s left", left)
+                       : fmt::format(", {} left", human_duration(from_seconds(left)));
   }
   shown += fmt::format(" [{}]", badge);
+  std::size_t room = kPlainNameColumns;
   if (terminal_) {
-    shown.resize(std::min<std::size_t>(shown.size(), static_cast<std::size_t>(terminal_columns() - 1)));
-    write("\r\x1b[K" + shown);
+    const std::size_t taken = transfer::columns_of(shown) + std::size_t{3};  // ", " and the cursor
+    room = std::max(terminal_columns() - std::min(terminal_columns(), taken), kLeastNameColumns);
+  }
+  if (!detail.name.empty()) shown = transfer::shortened(detail.name, room) + ", " + shown;
+  if (terminal_) {
+    write("\r\x1b[K" + transfer::shortened(shown, terminal_columns() - 1));
     progress_shown_ = true;
   } else if (now - *last_plain_ >= kPlainProgressInterval) {
     last_plain_ = now;
     write(shown + "\n");
   }
+}
+
+std::string Reporter::fitted(const std::string& text) const {
+  return terminal_ ? transfer::wrapped(text, terminal_columns()) : text;
 }
 
 void Reporter::clear_progress() {

@@ -31,11 +31,11 @@ public:
 
   /// One JSON object line in --json mode; nothing otherwise.
   void event(std::string_view name, const Fields& fields = {});
-  /// A line for a person at the default level; not in --json.
+  /// A line for a person at the default level; not in --json. On a terminal it is wrapped at spaces.
   void line(const std::string& text);
-  /// As line(), also with --silent: what a command exists to say.
+  /// As line(), also with --silent, and never wrapped: what a command exists to say.
   void essential(const std::string& text);
-  /// A question: on the screen whatever the level, and without a newline.
+  /// A question: on the screen whatever the level, and without a newline. Forgets what was typed before it.
   void ask(const std::string& question);
   /// One bare state word with --verbose (cli contract), an event in --json.
   void state(std::string_view word, const Fields& fields = {});
@@ -43,9 +43,11 @@ public:
   void detail(std::string_view key, std::string_view value);
   void error(const std::string& sentence, int exit_status);
 
-  /// What a transfer adds to the progress: in front of the line, and in the event.
+  /// What a transfer adds to the progress: in front of the line, and in the event. Fit for a terminal
+  /// already.
   struct ProgressDetail {
-    std::string label;  // fit for a terminal already
+    std::string name;   // shortened to the room there is
+    std::string count;  // "3/120 files, "
     Fields fields;
   };
   /// The progress line: redrawn in place on a terminal, a plain line every 10 s otherwise.
@@ -65,6 +67,7 @@ public:
 
 private:
   void write(const std::string& text);
+  std::string fitted(const std::string& text) const;
 
   ReporterOptions options_;
   bool terminal_ = false;

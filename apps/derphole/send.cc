@@ -92,7 +92,6 @@ public:
         options_.common.polite ? bulk::Controller::Ledbat : options_.common.controller;
     driver.session.rate_limit = options_.common.rate_limit;
     sending_options_.verify = options_.verify;
-    sending_options_.session_id = driver.session.token.session_id;
     command_.rng().fill(sending_options_.nonce);
     driver.make_source = [this](io::PumpNotify notify) {
       make_sending();
@@ -109,7 +108,8 @@ public:
     return finish();
   }
 
-  void on_claimed() override {
+  void on_claimed(const ByteArray<32>& binding) override {
+    sending_options_.binding = binding;
     if (code_) code_->stop();
   }
 
@@ -130,14 +130,24 @@ public:
 
   bool show_progress(std::uint64_t stream_bytes, const std::string& badge) override {
     if (!sending_) return true;
-    if (!sending_->answered()) {
-      if (!waiting_told_ && io::now() - opened_ > 2s) {
-        waiting_told_ = true;
-        reporter_.line("Waiting for the other side to accept.");
+    if (!sending_->is_ready()) {
+      stalls_.tell(reporter_, "Looking at the files once more, since time has passed.");
+    } else if (!sending_->answered()) {
+      stalls_.tell(reporter_, "Waiting for the other side to look at what it has, and to accept.");
+    } else {
+      const transfer::Progress progress = sending_->progress(stream_bytes);
+      const std::uint64_t compared = sending_->bytes_compared();
+      if (compared > compared_ && progress == shown_) {
+        stalls_.tell(reporter_, "Comparing what the other side has already.");
+      } else if (progress.bytes >= sending_->manifest().bytes() && progress == shown_) {
+        stalls_.tell(reporter_, "All is sent; the other side writes it to its disk.");
+      } else {
+        stalls_.moves();
       }
-      return true;
+      compared_ = compared;
+      shown_ = progress;
+      show_transfer(reporter_, sending_->manifest(), progress, badge);
     }
-    show_transfer(reporter_, sending_->manifest(), sending_->progress(stream_bytes), badge);
     return true;
   }
 
@@ -153,9 +163,14 @@ public:
 
 private:
   void scan() {
-    auto tree = io::scan_tree(options_.what, {.excludes = options_.excludes, .follow = options_.follow});
-    if (!tree) throw CommandError(Exit::LocalFile, tree.error());
-    tree_ = std::move(*tree);
+    command_.run_aside(
+        [this](const std::atomic<bool>& stop) {
+          auto tree = io::scan_tree(
+              options_.what, {.excludes = options_.excludes, .follow = options_.follow, .stop = &stop});
+          if (!tree) throw CommandError(Exit::LocalFile, tree.error());
+          tree_ = std::move(*tree);
+        },
+        "Still looking through what is to be sent.");
     scanned_ = io::now();
   }
 
@@ -198,18 +213,20 @@ private:
 
   // When somebody has come. What changed since the first look is sent as it is now.
   void make_sending() {
-    opened_ = io::now();
     if (text_) {
       sending_ = std::make_shared<io::Sending>(std::move(*text_), sending_options_);
       return;
     }
-    if (opened_ - scanned_ > kScanStaysFresh) {
-      auto again = io::scan_tree(options_.what, {.excludes = options_.excludes, .follow = options_.follow});
-      if (again) tree_ = std::move(*again);  // else each file says what is wrong with it
+    io::Sending::Rescan rescan;
+    if (io::now() - scanned_ > kScanStaysFresh) {
+      rescan = [this](const std::atomic<bool>& stop) -> std::optional<io::SourceTree> {
+        auto again = io::scan_tree(options_.what,
+                                   {.excludes = options_.excludes, .follow = options_.follow, .stop = &stop});
+        if (!again) return std::nullopt;  // each file will say what is wrong with it
+        return std::move(*again);
+      };
     }
-    left_failure_ = std::any_of(tree_.left_out.begin(), tree_.left_out.end(),
-                                [](const io::LeftOut& left) { return left.is_failure; });
-    sending_ = std::make_shared<io::Sending>(std::move(tree_), sending_options_);
+    sending_ = std::make_shared<io::Sending>(std::move(tree_), sending_options_, std::move(rescan));
   }
 
   std::uint64_t moved() const {
@@ -242,7 +259,9 @@ private:
     if (const auto& result = sending_->receivers_result(); result.failed > 0)
       throw CommandError(Exit::Failure, fmt::format("the other side could not put {} in place: {}",
                                                     count_files(result.failed), printable(result.why)));
-    if (left_failure_)
+    const auto& left_out = sending_->left_out();
+    if (std::any_of(left_out.begin(), left_out.end(),
+                    [](const io::LeftOut& left) { return left.is_failure; }))
       throw CommandError(Exit::LocalFile,
                          "something could not be read and was not sent; everything else arrived.");
     return Exit::Ok;
@@ -256,8 +275,10 @@ private:
   io::SourceTree tree_;
   io::SendingOptions sending_options_;
   std::shared_ptr<io::Sending> sending_;
-  Instant scanned_{}, opened_{};
-  bool left_failure_ = false, waiting_told_ = false;
+  Instant scanned_{};
+  Stalls stalls_;
+  std::uint64_t compared_ = 0;
+  transfer::Progress shown_;
 };
 
 }  // namespace

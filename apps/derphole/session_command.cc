@@ -4,7 +4,9 @@
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <string_view>
+#include <thread>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "base/printable.hh"
 #include "io/clock.hh"
 #include "path_words.hh"
+#include "udp_choice.hh"
 
 namespace dh::app {
 namespace {
@@ -75,6 +78,7 @@ EndWords words_for_reject(session::RejectReason reason) {
   return {Exit::Failure, "the other side refused"};
 }
 
+constexpr Duration kPatience = 2s;    // no longer without a word
 constexpr Duration kHintAfter = 10s;  // on the relay: then the person is told why, once
 
 // `direct 97%, relay 3%`; never rounds a share that exists to nothing.
@@ -83,15 +87,6 @@ std::string share_words(double relay_share) {
   if (relay_share <= 0) return "direct 100%";
   const int relay = std::clamp(static_cast<int>(std::lround(relay_share * 100)), 1, 99);
   return fmt::format("direct {}%, relay {}%", 100 - relay, relay);
-}
-
-// For networks and kernels where it goes wrong, and to measure what it is worth.
-io::UdpOffload udp_offload_from_environment() {
-  const char* value = std::getenv("DERPHOLE_UDP_OFFLOAD");
-  if (value == nullptr || *value == '\0' || std::string_view(value) == "on") return {};
-  if (std::string_view(value) == "off") return {.segment = false, .coalesce = false};
-  throw CommandError(Exit::Usage, fmt::format("DERPHOLE_UDP_OFFLOAD is {}; it may be on or off, or unset",
-                                              printable(value)));
 }
 
 session::PathPolicy policy_of(const CommonOptions& common) {
@@ -177,6 +172,32 @@ bool SessionCommand::run_until_stopped(std::function<void()> on_interrupt) {
   return interrupted_;
 }
 
+void SessionCommand::run_aside(const std::function<void(const std::atomic<bool>& stop)>& work,
+                               std::string while_waiting) {
+  std::atomic<bool> stop = false;
+  std::exception_ptr failed;
+  on_interrupt_ = [&stop] { stop = true; };
+  boost::asio::steady_timer patience(context_, kPatience);
+  patience.async_wait([&](boost::system::error_code error) {
+    if (!error) reporter_.line(while_waiting);
+  });
+  const auto busy = boost::asio::make_work_guard(context_);
+  std::thread worker([&] {
+    try {
+      work(stop);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    boost::asio::post(context_, [this] { context_.stop(); });
+  });
+  context_.restart();
+  context_.run();
+  worker.join();
+  on_interrupt_ = nullptr;
+  if (interrupted_) throw CommandError(Exit::Interrupted, "interrupted");
+  if (failed) std::rethrow_exception(failed);
+}
+
 void SessionCommand::stop() {
   signals_.cancel();
   context_.stop();
@@ -185,7 +206,7 @@ void SessionCommand::stop() {
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   const bool listens = options.session.role == session::Role::Listener;
   options.session.paths = policy_;
-  options.udp_offload = udp_offload_;
+  options.udp_offload = for_direction(udp_offload_, options.session.direction);
   driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
   driver_->start();
   context_.restart();
@@ -211,9 +232,9 @@ void SessionCommand::decline(std::string reason) {
   if (driver_) driver_->abort(bulk::AbortCode::Declined, std::move(reason));
 }
 
-void SessionCommand::on_claimed() {
+void SessionCommand::on_claimed(const ByteArray<32>& binding) {
   claimed_at_ = io::now();
-  if (hooks_ != nullptr) hooks_->on_claimed();
+  if (hooks_ != nullptr) hooks_->on_claimed(binding);
   reporter_.state("claimed");
   if (policy_ != session::PathPolicy::ForceRelay) reporter_.state("probing-direct");
 }
@@ -292,6 +313,8 @@ void SessionCommand::on_ended(const session::SessionEnded& end, const io::Sessio
   if (end.end == session::SessionEnd::Complete) {
     hint_at_small_buffers(report.udp);
     report_done(report);
+  } else {
+    report_stopped(report.counters.stream);
   }
   signals_.cancel();
   context_.stop();
@@ -315,6 +338,8 @@ void SessionCommand::report_done(const io::SessionReport& report) {
       {"seconds", Reporter::number(seconds)},
       {"bytes_per_second", Reporter::number(static_cast<std::uint64_t>(rate))},
       {"resent_bytes", Reporter::number(counters.stream.resent_bytes)},
+      {"wire_bytes_sent", Reporter::number(counters.stream.bytes_on_wire_sent)},
+      {"wire_bytes_received", Reporter::number(counters.stream.bytes_on_wire_received)},
       {"packets_sent", Reporter::number(counters.stream.packets_sent)},
       {"packets_received", Reporter::number(counters.stream.packets_received)},
       {"packets_lost", Reporter::number(counters.stream.packets_lost)},
@@ -325,6 +350,23 @@ void SessionCommand::report_done(const io::SessionReport& report) {
       {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
       {"socket_drops", Reporter::number(report.udp.receive_dropped)},
       {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}};
+  if (direction_ == session::Direction::Send) {
+    const auto held = [&](bulk::HeldBy by) {
+      return to_seconds(counters.held[static_cast<std::size_t>(by)]);
+    };
+    const Reporter::Fields waits = {
+        {"source_limited_seconds", Reporter::number(held(bulk::HeldBy::Source))},
+        {"receiver_limited_seconds", Reporter::number(held(bulk::HeldBy::Receiver))},
+        {"path_limited_seconds", Reporter::number(held(bulk::HeldBy::Path))},
+        {"rate_limited_seconds", Reporter::number(held(bulk::HeldBy::Limit))},
+        {"host_limited_seconds", Reporter::number(held(bulk::HeldBy::Host))}};
+    fields.insert(fields.end(), waits.begin(), waits.end());
+    reporter_.detail(
+        "waited", fmt::format("input {:.1f} s, reader {:.1f} s, network {:.1f} s, rate limit {:.1f} s, "
+                              "this machine {:.1f} s",
+                              held(bulk::HeldBy::Source), held(bulk::HeldBy::Receiver),
+                              held(bulk::HeldBy::Path), held(bulk::HeldBy::Limit), held(bulk::HeldBy::Host)));
+  }
   std::string line;
   if (hooks_ != nullptr) {
     const Reporter::Fields more = hooks_->done_fields();
@@ -336,6 +378,14 @@ void SessionCommand::report_done(const io::SessionReport& report) {
   reporter_.line(fmt::format("{} {} in {}, {}, {}",
                              direction_ == session::Direction::Send ? "sent" : "received", human_bytes(bytes),
                              human_duration(report.open_for), human_rate(rate), share_words(relay_share)));
+}
+
+// What a try that did not come to its end has moved: whoever counts what is sent twice needs it.
+void SessionCommand::report_stopped(const bulk::StreamCounters& stream) {
+  reporter_.event("stopped", {{"bytes", Reporter::number(stream.stream_bytes)},
+                              {"wire_bytes_sent", Reporter::number(stream.bytes_on_wire_sent)},
+                              {"wire_bytes_received", Reporter::number(stream.bytes_on_wire_received)},
+                              {"resent_bytes", Reporter::number(stream.resent_bytes)}});
 }
 
 void SessionCommand::hint_at_small_buffers(const io::UdpCounters& udp) {

@@ -2,6 +2,7 @@
 
 // What listen and pipe share: relays, the running session, signals, and the words for how it ended.
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
@@ -27,7 +28,7 @@ class CommandHooks {
 public:
   virtual ~CommandHooks() = default;
   /// Somebody has the session now.
-  virtual void on_claimed() {}
+  virtual void on_claimed(const ByteArray<32>& /*binding*/) {}
   /// The peer's command said something.
   virtual void on_message(ByteView) {}
   /// Twice a second: shows the progress. false: show the stream's bytes.
@@ -70,12 +71,16 @@ public:
   /// For commands that drive something else than a session: runs the loop until stop(); the first Ctrl-C
   /// calls `on_interrupt`, which shall lead there. True: it was interrupted.
   bool run_until_stopped(std::function<void()> on_interrupt);
+  /// For what may take long before there is a session: does `work` on a thread, says `while_waiting` after
+  /// two seconds, and passes on what it throws. Ctrl-C sets the flag that `work` watches, and is a
+  /// CommandError(Interrupted) once it has returned.
+  void run_aside(const std::function<void(const std::atomic<bool>& stop)>& work, std::string while_waiting);
   void stop();
   session::PathPolicy policy() const { return policy_; }
   io::UdpOffload udp_offload() const { return udp_offload_; }
 
   // io::SessionObserver
-  void on_claimed() override;
+  void on_claimed(const ByteArray<32>& binding) override;
   void on_relay_path(std::size_t relay, const session::RelayRef& ref) override;
   void on_direct_path(const path::Route& route) override;
   void on_direct_lost(const std::string& why) override;
@@ -90,6 +95,7 @@ public:
 private:
   void watch_signals();
   void report_done(const io::SessionReport& report);
+  void report_stopped(const bulk::StreamCounters& stream);
   void hint_at_small_buffers(const io::UdpCounters& udp);
 
   Reporter reporter_;

@@ -1,4 +1,5 @@
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -83,11 +84,15 @@ public:
   void on_client_event(session::PeerId peer, const session::TunnelEvent& event) override {
     const std::string name = names_[peer];
     std::visit(Overloaded{
-                   [&](const session::RelayInUse&) { path(name, "relay", ""); },
+                   [&](const session::RelayInUse&) {
+                     if (!direct_.contains(peer)) path(name, "relay", "");
+                   },
                    [&](const session::DirectInUse& use) {
+                     direct_.insert(peer);
                      path(name, std::string(badge_for(use.route)), use.route.remote.to_string());
                    },
                    [&](const session::DirectLost& lost) {
+                     direct_.erase(peer);
                      reporter_.detail(name + "-direct-lost", lost.why);
                      path(name, "relay", "");
                    },
@@ -95,6 +100,7 @@ public:
                    [&](const session::PeerBack&) { reporter_.detail(name, "back"); },
                    [&](const session::TunnelEnded& ended) {
                      names_.erase(peer);
+                     direct_.erase(peer);
                      const std::string why(to_string(ended.end));
                      reporter_.event("client-gone",
                                      {{"client", Reporter::text(name)}, {"why", Reporter::text(why)}});
@@ -134,6 +140,7 @@ private:
   SessionCommand& command_;
   Reporter& reporter_;
   std::map<session::PeerId, std::string> names_;
+  std::set<session::PeerId> direct_;  // whose bytes do not use the relay
   std::uint64_t count_ = 0;
   std::string last_trouble_;
 };

@@ -2,6 +2,7 @@
 // Spec: docs/protocol/ssh-invite.md.
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include "io/authorized_keys_file.hh"
 #include "io/clock.hh"
 #include "io/memory_ends.hh"
+#include "io/ssh_agent.hh"
 #include "io/ssh_host.hh"
 #include "one_shot.hh"
 #include "session/ssh_exchange.hh"
@@ -32,10 +34,24 @@ bool is_yes(std::string_view answer) {
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 
+io::SystemUser user_named(const std::string& name) {
+  auto user = io::system_user(name);
+  if (!user) throw CommandError(Exit::LocalFile, user.error().message);
+  return *user;
+}
+
 std::string home() {
-  auto path = io::home_of_this_user();
-  if (!path) throw CommandError(Exit::LocalFile, path.error().message);
-  return *path;
+  return user_named({}).home;
+}
+
+// The keys of that user; empty: of whoever runs this.
+io::AuthorizedKeysFile keys_of(const std::string& name) {
+  const io::SystemUser user = user_named(name);
+  if (user.user != ::geteuid() && ::geteuid() != 0)
+    throw CommandError(Exit::Usage,
+                       fmt::format("only {0} and root can decide who logs in as {0}: run this as one of them",
+                                   printable(user.name)));
+  return {user.home, user.user, user.group};
 }
 
 std::string date_of(UnixSeconds when) {
@@ -60,7 +76,7 @@ public:
       : options_(options),
         command_(options.common, session::Direction::Send),
         reporter_(command_.reporter()),
-        file_(home()),
+        file_(keys_of(options.user)),
         answer_(std::make_shared<io::LateBytes>()),
         input_(command_.context()) {}
 
@@ -71,10 +87,6 @@ public:
     auto access = io::describe_ssh_host({.user = options_.user, .port = options_.port});
     if (!access) throw CommandError(Exit::LocalFile, access.error());
     access_ = std::move(*access);
-    auto self = io::describe_ssh_host({.user = {}, .port = options_.port});
-    if (self && self->user != access_.user)
-      throw CommandError(Exit::Usage, fmt::format("only {} can let somebody in as {}: run this as that user",
-                                                  access_.user, access_.user));
     const ChosenRelays chosen = choose_relays(command_, options_.common);
     io::SessionDriverOptions driver;
     prepare_listener(command_, chosen, session::Capability::SshInvite, driver);
@@ -103,8 +115,8 @@ public:
     reporter_.essential(fmt::format("\nA key asks for access as {}:\n\n  {} {} {}\n", access_.user,
                                     key_->type, fingerprint, printable(key_->comment)));
     if (options_.yes) return let_in();
-    reporter_.essential("Compare the fingerprint with the other screen.");
-    ask(fmt::format("Let it log in until {}? [y/N] ", date_of(expires_)));
+    ask(fmt::format("Compare the fingerprint with the other screen.\nLet it log in until {}? [y/N] ",
+                    date_of(expires_)));
   }
 
   std::string done_line(Duration, const std::string&) override {
@@ -149,6 +161,7 @@ private:
     session::SshGrant grant;
     command_.rng().fill(grant.id);
     grant.expires = expires_;
+    grant.terminal = !options_.restrict;
     grant.key = *key_;
     const auto done = file_.add(grant);
     if (!done && done.error().error != io::KeyFileError::AlreadyThere) {
@@ -198,9 +211,7 @@ public:
         received_(std::make_shared<io::ReceivedBytes>()) {}
 
   Exit run(session::Token token) {
-    auto key = io::read_own_ssh_key(options_.key_file, home_);
-    if (!key) throw CommandError(Exit::LocalFile, key.error());
-    key_ = std::move(*key);
+    key_ = own_key();
     const std::string fingerprint = session::ssh_fingerprint(key_);
     reporter_.event("ssh-key", {{"type", Reporter::text(key_.type)},
                                 {"fingerprint", Reporter::text(fingerprint)},
@@ -218,7 +229,7 @@ public:
     return finish();
   }
 
-  void on_claimed() override {
+  void on_claimed(const ByteArray<32>&) override {
     for (Bytes& message : session::ssh_offer_messages(key_)) command_.send_message(std::move(message));
     reporter_.line("Waiting for the other side to say yes.");
   }
@@ -226,6 +237,19 @@ public:
   std::string done_line(Duration, const std::string&) override { return "Access granted."; }
 
 private:
+  // The one that was named, else the agent's best, else a file's.
+  session::SshKey own_key() {
+    const char* agent = std::getenv("SSH_AUTH_SOCK");
+    if (options_.key_file.empty() && agent != nullptr && *agent != '\0') {
+      const auto keys = io::ssh_agent_keys(agent);
+      if (keys && !keys->empty()) return keys->front();
+      if (!keys) reporter_.detail("ssh-agent", keys.error());
+    }
+    auto key = io::read_own_ssh_key(options_.key_file, home_);
+    if (!key) throw CommandError(Exit::LocalFile, key.error());
+    return *key;
+  }
+
   Exit finish() {
     const auto access = session::SshAccess::parse(received_->bytes);
     if (!access)
@@ -294,7 +318,7 @@ Exit run_ssh_accept(const SshAcceptOptions& options, int argc, char** argv) {
 }
 
 Exit run_ssh_revoke(const SshRevokeOptions& options) {
-  io::AuthorizedKeysFile file(home());
+  io::AuthorizedKeysFile file = keys_of(options.user);
   const auto granted = file.list();
   if (!granted) throw CommandError(Exit::LocalFile, granted.error().message);
   std::vector<std::string> ids;
@@ -313,13 +337,13 @@ Exit run_ssh_revoke(const SshRevokeOptions& options) {
     removed += *done;
   }
   Reporter(options.common.reporter())
-      .line(fmt::format("{} removed from ~/.ssh/authorized_keys. Sessions that are open stay open.",
+      .line(fmt::format("{} removed from authorized_keys. Sessions that are open stay open.",
                         removed == 1 ? std::string("One key") : fmt::format("{} keys", removed)));
   return Exit::Ok;
 }
 
-Exit run_ssh_list() {
-  const auto granted = io::AuthorizedKeysFile(home()).list();
+Exit run_ssh_list(const std::string& user) {
+  const auto granted = keys_of(user).list();
   if (!granted) throw CommandError(Exit::LocalFile, granted.error().message);
   for (const session::GrantedLine& line : *granted)
     fmt::print("{}  {:20}  {}  until {}\n", line.id, line.type, line.comment.empty() ? "-" : line.comment,

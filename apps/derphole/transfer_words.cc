@@ -10,8 +10,8 @@
 namespace dh::app {
 namespace {
 
-constexpr std::size_t kNameBytes = 32;  // of a name in the progress line
-constexpr std::size_t kNamesShown = 3;  // of those at the top
+constexpr Duration kStallNotice = 1500ms;  // looked at twice a second: within two
+constexpr std::size_t kNamesShown = 3;     // of those at the top
 
 }  // namespace
 
@@ -39,8 +39,8 @@ void show_transfer(Reporter& reporter, const transfer::Manifest& manifest, const
                    const std::string& badge) {
   Reporter::ProgressDetail detail;
   const std::string_view name = progress.entry < manifest.size() ? manifest.name(progress.entry) : "";
-  detail.label = printable(name, kNameBytes) + ", ";
-  if (manifest.files() > 1) detail.label += fmt::format("{}/{} files, ", progress.files, manifest.files());
+  detail.name = printable(name, 1000);
+  if (manifest.files() > 1) detail.count = fmt::format("{}/{} files, ", progress.files, manifest.files());
   detail.fields = {{"name", Reporter::text(manifest.path(progress.entry))},
                    {"files", Reporter::number(std::uint64_t{progress.files})},
                    {"files_total", Reporter::number(std::uint64_t{manifest.files()})}};
@@ -56,6 +56,19 @@ std::string transfer_line(const transfer::Manifest& manifest, std::uint64_t move
   else
     what += ", " + human_bytes(manifest.bytes());
   return fmt::format("{} in {}, {}, {}", what, human_duration(open_for), human_rate(rate), shares);
+}
+
+void Stalls::tell(Reporter& reporter, const char* why) {
+  const Instant now = io::now();
+  if (why_ == nullptr || std::string_view(why_) != why) {
+    why_ = why;
+    since_ = now;
+    told_ = false;
+  }
+  if (told_ || now - since_ < kStallNotice) return;
+  told_ = true;
+  reporter.event("stalled", {{"message", Reporter::text(why)}});
+  reporter.line(why);
 }
 
 void show_digests(Reporter& reporter, const std::vector<io::FileDigest>& digests, const std::string& check) {

@@ -21,6 +21,18 @@ void show_transfer(Reporter& reporter, const transfer::Manifest& manifest, const
 /// `120 files, 1.2 GB in 12 s, 100 MB/s, direct 100%`
 std::string transfer_line(const transfer::Manifest& manifest, std::uint64_t moved, Duration open_for,
                           const std::string& shares);
+/// No stall longer than two seconds without a word: says once why nothing moves.
+class Stalls {
+public:
+  /// Nothing moves, because of `why`. To be called again and again while that is so.
+  void tell(Reporter& reporter, const char* why);
+  void moves() { why_ = nullptr; }
+
+private:
+  const char* why_ = nullptr;
+  Instant since_{};
+  bool told_ = false;
+};
 /// --verify: a line for each file, then the string to compare.
 void show_digests(Reporter& reporter, const std::vector<io::FileDigest>& digests, const std::string& check);
 

@@ -76,6 +76,12 @@ bool IpAddress::is_private() const {
          (a == 100 && (b & 0xc0) == 64);
 }
 
+IpAddress IpAddress::with_zone(std::uint32_t zone) const {
+  IpAddress out = *this;
+  if (is_v6() && is_link_local()) out.zone_ = zone;
+  return out;
+}
+
 ByteArray<4> IpAddress::v4_bytes() const {
   CHECK(is_v4_);
   return {bytes_[12], bytes_[13], bytes_[14], bytes_[15]};
@@ -88,7 +94,7 @@ std::string IpAddress::to_string() const {
   } else {
     inet_ntop(AF_INET6, bytes_.data(), text, sizeof text);
   }
-  return text;
+  return zone_ == 0 ? text : std::string(text) + '%' + std::to_string(zone_);
 }
 
 std::optional<Endpoint> Endpoint::parse(std::string_view text) {

@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,19 +31,32 @@ public:
   /// RFC 1918, RFC 6598 shared space, and IPv6 unique local.
   bool is_private() const;
 
+  /// Which interface a link-local IPv6 address is on, by this machine's number for it; 0: not said. Only this
+  /// machine knows what it means: it is on no wire, and text is read without it.
+  std::uint32_t zone() const { return zone_; }
+  /// The same address there. Addresses that are not link-local IPv6 have no zone and stay as they are.
+  IpAddress with_zone(std::uint32_t zone) const;
+
   /// 16 bytes; IPv4 as ::ffff:a.b.c.d.
   const ByteArray<16>& mapped() const { return bytes_; }
   /// The 4 bytes of an IPv4 address. Only when is_v4().
   ByteArray<4> v4_bytes() const;
+  /// With the zone's number where there is one: `fe80::1%2`, as other programs take it.
   std::string to_string() const;
 
   auto operator<=>(const IpAddress&) const = default;
+  // Asked for every packet, and not by one byte after the other.
+  bool operator==(const IpAddress& other) const {
+    return std::memcmp(bytes_.data(), other.bytes_.data(), bytes_.size()) == 0 && is_v4_ == other.is_v4_ &&
+           zone_ == other.zone_;
+  }
 
 private:
   ByteArray<16> bytes_ = {std::byte{0}, std::byte{0}, std::byte{0},   std::byte{0},
                           std::byte{0}, std::byte{0}, std::byte{0},   std::byte{0},
                           std::byte{0}, std::byte{0}, std::byte{255}, std::byte{255}};
   bool is_v4_ = true;
+  std::uint32_t zone_ = 0;
 };
 
 /// Address and port of a socket.

@@ -114,45 +114,15 @@ std::string_view to_string(WireError error) {
   return "unknown";
 }
 
-std::uint8_t Reader::u8() {
-  ByteView view = bytes(1);
-  return view.empty() ? std::uint8_t{0} : static_cast<std::uint8_t>(view[0]);
-}
-
-std::uint16_t Reader::u16() {
-  ByteView view = bytes(2);
-  if (view.empty()) return 0;
-  return static_cast<std::uint16_t>(static_cast<unsigned>(view[0]) << 8 | static_cast<unsigned>(view[1]));
-}
-
-std::uint32_t Reader::u32() {
-  ByteView view = bytes(4);
-  return view.empty() ? 0 : load_be32(view.data());
-}
-
-std::uint64_t Reader::u64() {
-  ByteView view = bytes(8);
-  return view.empty() ? 0 : load_be64(view.data());
-}
-
-ByteView Reader::bytes(std::size_t size) {
-  if (!ok_ || size > rest_.size()) {
-    ok_ = false;
-    return {};
-  }
-  ByteView view = rest_.first(size);
-  rest_ = rest_.subspan(size);
-  return view;
-}
-
 ByteView Reader::rest() {
   if (!ok_) return {};
   return bytes(rest_.size());
 }
 
 void Writer::u16(std::uint16_t value) {
-  u8(static_cast<std::uint8_t>(value >> 8));
-  u8(static_cast<std::uint8_t>(value & 0xff));
+  std::array<std::byte, 2> be;
+  store_be(be.data(), value);
+  bytes(be);
 }
 
 void Writer::u32(std::uint32_t value) {

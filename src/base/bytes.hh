@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -74,18 +76,50 @@ enum class WireError : std::uint8_t {
 };
 std::string_view to_string(WireError error);
 
+/// Big-endian stores and loads: one swap, which compilers do not see in a loop over bytes.
+template <std::unsigned_integral Number>
+void store_be(std::byte* at, Number value) {
+  if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
+  std::memcpy(at, &value, sizeof value);
+}
+template <std::unsigned_integral Number>
+Number load_be(const std::byte* at) {
+  Number value;
+  std::memcpy(&value, at, sizeof value);
+  if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
+  return value;
+}
+inline void store_be32(std::byte* at, std::uint32_t value) {
+  store_be(at, value);
+}
+inline void store_be64(std::byte* at, std::uint64_t value) {
+  store_be(at, value);
+}
+inline std::uint32_t load_be32(const std::byte* at) {
+  return load_be<std::uint32_t>(at);
+}
+inline std::uint64_t load_be64(const std::byte* at) {
+  return load_be<std::uint64_t>(at);
+}
+
 /// Reads big-endian fields from a buffer it does not own. A short read yields zeros and marks the reader
 /// bad for good, so one check at the end is enough.
 class Reader {
 public:
   explicit Reader(ByteView bytes) : rest_(bytes) {}
 
-  std::uint8_t u8();
-  std::uint16_t u16();
-  std::uint32_t u32();
-  std::uint64_t u64();
+  std::uint8_t u8() { return number<std::uint8_t>(); }
+  std::uint16_t u16() { return number<std::uint16_t>(); }
+  std::uint32_t u32() { return number<std::uint32_t>(); }
+  std::uint64_t u64() { return number<std::uint64_t>(); }
   /// `size` bytes as a view into the buffer; empty when there are fewer.
-  ByteView bytes(std::size_t size);
+  ByteView bytes(std::size_t size) {
+    ok_ = ok_ && size <= rest_.size();
+    if (!ok_) return {};
+    const ByteView view = rest_.first(size);
+    rest_ = rest_.subspan(size);
+    return view;
+  }
   /// Everything that is left.
   ByteView rest();
   template <std::size_t N>
@@ -102,6 +136,12 @@ public:
   static WireError error() { return WireError::Truncated; }
 
 private:
+  template <std::unsigned_integral Number>
+  Number number() {
+    const ByteView view = bytes(sizeof(Number));
+    return view.empty() ? Number{0} : load_be<Number>(view.data());
+  }
+
   ByteView rest_;
   bool ok_ = true;
 };
@@ -122,23 +162,5 @@ public:
 private:
   Bytes& out_;
 };
-
-/// Big-endian stores and loads for hot paths with fixed layouts.
-inline void store_be32(std::byte* at, std::uint32_t value) {
-  for (int i = 3; i >= 0; --i, value >>= 8) at[i] = static_cast<std::byte>(value & 0xff);
-}
-inline void store_be64(std::byte* at, std::uint64_t value) {
-  for (int i = 7; i >= 0; --i, value >>= 8) at[i] = static_cast<std::byte>(value & 0xff);
-}
-inline std::uint32_t load_be32(const std::byte* at) {
-  std::uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<std::uint32_t>(at[i]);
-  return value;
-}
-inline std::uint64_t load_be64(const std::byte* at) {
-  std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) value = value << 8 | static_cast<std::uint64_t>(at[i]);
-  return value;
-}
 
 }  // namespace dh

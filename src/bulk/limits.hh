@@ -97,6 +97,11 @@ inline constexpr std::uint64_t kBlackHolePackets = 3;
 // So much unsent is a backlog, less may be a writer's last write.
 inline constexpr std::uint64_t kBacklogBytes = 64 * 1024;
 
+// A writer that follows the stream keeps half to all of so many packets ready, ...
+inline constexpr std::size_t kPacketsAhead = 256;
+// ... and is not asked for less than this.
+inline constexpr std::size_t kLeastRoom = 32 * 1024;
+
 // Memory.
 inline constexpr std::size_t kMaxGaps = 16 * 1024;  // holes in what has arrived: 256 KiB of bookkeeping
 inline constexpr std::uint64_t kMaxReceiveWindow = std::uint64_t{1} << 30;  // bytes

@@ -8,8 +8,7 @@ ReassemblyBuffer::Outcome ReassemblyBuffer::insert(std::uint64_t offset, ByteVie
   if (end <= arrived_) return Outcome::Duplicate;
   if (offset <= arrived_) {
     const ByteView fresh = bytes.subspan(static_cast<std::size_t>(arrived_ - offset));
-    if (arrived_ == consumed_ && gaps_above_.empty()) ring_.rewind(arrived_);
-    ring_.write(arrived_, fresh);
+    memory_.write(arrived_, fresh);
     digest_.update(fresh);
     if (gaps_above_.empty()) {
       arrived_ = end;
@@ -21,8 +20,8 @@ ReassemblyBuffer::Outcome ReassemblyBuffer::insert(std::uint64_t offset, ByteVie
   if (gaps_above_.contains(offset, end)) return Outcome::Duplicate;
   if (gaps_above_.size_after_add(offset, end) > kMaxGaps) return Outcome::TooManyGaps;
   gaps_above_.for_each_gap(offset, end, [&](std::uint64_t from, std::uint64_t to) {
-    ring_.write(from,
-                bytes.subspan(static_cast<std::size_t>(from - offset), static_cast<std::size_t>(to - from)));
+    memory_.write(
+        from, bytes.subspan(static_cast<std::size_t>(from - offset), static_cast<std::size_t>(to - from)));
     out_of_order_ += static_cast<std::size_t>(to - from);
   });
   gaps_above_.add(offset, end);
@@ -37,7 +36,7 @@ void ReassemblyBuffer::advance(std::uint64_t end) {
     out_of_order_ -= static_cast<std::size_t>(next.end - next.begin);
     gaps_above_.remove_below(next.end);
     while (arrived_ < next.end) {
-      const ByteView part = ring_.view(arrived_, static_cast<std::size_t>(next.end - arrived_));
+      const ByteView part = memory_.view(arrived_, static_cast<std::size_t>(next.end - arrived_));
       digest_.update(part);
       arrived_ += part.size();
     }
@@ -47,6 +46,7 @@ void ReassemblyBuffer::advance(std::uint64_t end) {
 void ReassemblyBuffer::consume(std::size_t size) {
   CHECK(size <= arrived_ - consumed_);
   consumed_ += size;
+  memory_.forget_below(consumed_);
 }
 
 }  // namespace dh::bulk

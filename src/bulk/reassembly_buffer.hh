@@ -1,9 +1,11 @@
 #pragma once
 
-#include "bulk/byte_ring.hh"
+#include <algorithm>
+
 #include "bulk/interval_set.hh"
 #include "bulk/limits.hh"
 #include "bulk/stream_digest.hh"
+#include "bulk/stream_memory.hh"
 
 namespace dh::bulk {
 
@@ -17,32 +19,42 @@ public:
     TooManyGaps,  // would need more bookkeeping than we allow: as if it had not arrived
   };
 
-  explicit ReassemblyBuffer(std::size_t window) : ring_(window), limit_(window) {}
+  /// `window` bytes to begin with; at most `most` of them are ever held.
+  ReassemblyBuffer(std::size_t window, std::size_t most)
+      : limit_(window), window_(window), most_(std::max(window, most)) {}
 
   Outcome insert(std::uint64_t offset, ByteView bytes);
-  ByteView readable() const { return ring_.view(consumed_, static_cast<std::size_t>(arrived_ - consumed_)); }
+  ByteView readable() const {
+    return memory_.view(consumed_, static_cast<std::size_t>(arrived_ - consumed_));
+  }
   void consume(std::size_t size);
 
   std::uint64_t consumed() const { return consumed_; }
   std::uint64_t arrived() const { return arrived_; }  // everything below is here
   std::uint64_t highest() const { return gaps_above_.empty() ? arrived_ : gaps_above_.back().end; }
-  std::uint64_t digest() const { return digest_.value(); }  // of everything below arrived()
+  std::uint64_t behind_gap() const { return highest() - arrived_; }  // holes between them counted in
+  std::uint64_t digest() const { return digest_.value(); }           // of everything below arrived()
   std::size_t buffered_bytes() const {
     return static_cast<std::size_t>(arrived_ - consumed_) + out_of_order_;
   }
 
   /// The receive limit the sender may know of; it only rises, by advertise().
   std::uint64_t limit() const { return limit_; }
-  std::uint64_t next_limit() const { return consumed_ + ring_.capacity(); }
+  std::uint64_t next_limit() const {
+    return std::max(limit_, consumed_ + std::min<std::uint64_t>(window_ + behind_gap(), most_));
+  }
   std::uint64_t advertise() { return limit_ = next_limit(); }
-  std::size_t window() const { return ring_.capacity(); }
-  void grow(std::size_t window) { ring_.grow(window, consumed_, highest()); }
+  /// The limit's distance from what was consumed, not counting what waits behind a gap.
+  std::uint64_t window() const { return window_; }
+  void set_window(std::uint64_t bytes) { window_ = std::min<std::uint64_t>(bytes, most_); }
 
 private:
   void advance(std::uint64_t end);
 
-  ByteRing ring_;
+  StreamMemory memory_;
   std::uint64_t consumed_ = 0, arrived_ = 0, limit_;
+  std::uint64_t window_;
+  std::size_t most_;
   IntervalSet gaps_above_;  // what arrived above a gap
   std::size_t out_of_order_ = 0;
   StreamDigest digest_;

@@ -7,6 +7,7 @@
 #include "bulk/path_channel.hh"
 #include "bulk/path_list.hh"
 #include "bulk/reassembly_buffer.hh"
+#include "bulk/receive_window.hh"
 
 namespace dh::bulk {
 
@@ -43,8 +44,10 @@ struct ReceiverPath {
 struct Receiver::Impl : PathList<ReceiverPath> {
   explicit Impl(const StreamConfig& given)
       : config(given),
-        buffer(
-            static_cast<std::size_t>(std::clamp<std::uint64_t>(given.receive_window, 1, kMaxReceiveWindow))) {
+        buffer(clamp_window(given.receive_window), clamp_window(given.most_receive_window)),
+        window(buffer.window(), given.receive_window_shrinks) {}
+  static std::size_t clamp_window(std::uint64_t bytes) {
+    return static_cast<std::size_t>(std::clamp<std::uint64_t>(bytes, 1, kMaxReceiveWindow));
   }
 
   // Inputs.
@@ -66,12 +69,10 @@ struct Receiver::Impl : PathList<ReceiverPath> {
 
   StreamConfig config;
   ReassemblyBuffer buffer;
+  ReceiveWindow window;
   std::uint64_t used_ids = 0;
   std::optional<PathId> last_heard;  // acks go there
   State state = State::Receiving;
-  // Since the window was last judged.
-  std::uint64_t tuned_from = 0;
-  Instant tuned_at{};
   std::optional<wire::FinFrame> fin;
   AbortExchange abort;
   Notice complete;
@@ -118,18 +119,12 @@ void Receiver::consume(std::size_t size, Instant now) {
   if (path != nullptr && path->channel.acks.has_packets()) path->channel.acks.demand(now);
 }
 
-/// A reader that takes a whole window within two round trips may be waiting for the window, not for the path:
-/// doubles it.
+/// A reader behind a relay never waits for the window: less than the first one is on its way there.
 void Receiver::Impl::tune_window(Instant now) {
-  const std::uint64_t taken = buffer.consumed() - tuned_from;
-  if (taken < buffer.window()) return;
-  const Duration took = now - std::exchange(tuned_at, now);
-  tuned_from = buffer.consumed();
   const ReceiverPath* path = last_heard ? find(*last_heard) : nullptr;
-  if (path == nullptr || !path->channel.rtt.has_sample() || took > 2 * path->channel.rtt.smoothed()) return;
-  const std::uint64_t most = std::max<std::uint64_t>(config.most_receive_window, buffer.window());
-  const std::uint64_t wanted = std::min<std::uint64_t>(2 * buffer.window(), most);
-  if (wanted > buffer.window()) buffer.grow(static_cast<std::size_t>(wanted));
+  if (path == nullptr || path->channel.properties.is_relay || !path->channel.rtt.has_sample()) return;
+  window.on_consumed(buffer.consumed(), buffer.behind_gap(), path->channel.rtt.smoothed(), now);
+  buffer.set_window(window.bytes());
 }
 
 void Receiver::confirm(Instant now) {
@@ -156,14 +151,24 @@ void Receiver::Impl::fail(AbortCode code, std::string reason, Instant now) {
   events.emplace_back(abort.start(code, std::move(reason), now));
 }
 
-bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now) {
+std::uint64_t Receiver::keys_version(PathId id) const {
+  const ReceiverPath* path = impl_->find(id);
+  return path == nullptr ? 0 : path->channel.opener.keys_version() + 1;
+}
+
+std::shared_ptr<AheadOpener> Receiver::ahead_opener(PathId id) const {
+  const ReceiverPath* path = impl_->find(id);
+  return path == nullptr ? nullptr : path->channel.opener.ahead();
+}
+
+bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now, const std::optional<Opened>& ahead) {
   Impl& r = *impl_;
   const auto header = BulkHeader::parse(datagram);
   ReceiverPath* path = header && header->path == id ? r.find(id) : nullptr;
   if (path == nullptr) return false;
   ByteSpan plain;
   const Duration old_key_life = kOldKeyPtos * path->channel.rtt.pto();
-  switch (path->channel.opener.unseal(*header, datagram, old_key_life, now, plain)) {
+  switch (path->channel.opener.unseal(*header, datagram, old_key_life, now, plain, ahead)) {
     case PacketOpener::Result::Opened:
       break;
     case PacketOpener::Result::Forged:

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "base/rng.hh"
-#include "bulk/stream.hh"
+#include "bulk/keys.hh"
 
 namespace dh::bulk {
 
@@ -27,7 +27,11 @@ public:
   void abort(AbortCode code, std::string reason, Instant now);
 
   // Datagrams.
-  bool on_datagram(PathId path, ByteSpan datagram, Instant now);
+  /// `ahead`: what an ahead_opener() made of it.
+  bool on_datagram(PathId path, ByteSpan datagram, Instant now, const std::optional<Opened>& ahead = {});
+  /// Rises whenever ahead_opener() has something new to give. 0: no such path.
+  std::uint64_t keys_version(PathId path) const;
+  std::shared_ptr<AheadOpener> ahead_opener(PathId path) const;  // nullptr: no such path
   void on_timeout(Instant now);
   std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
   /// After abort() from either side: both ends know, or the peer cannot be told. Nothing is left to send.

@@ -4,10 +4,21 @@ namespace dh::bulk {
 
 std::size_t SendBuffer::write(ByteView data) {
   const ByteView accepted = data.first(std::min(data.size(), writable()));
-  if (base_ == end_) ring_.rewind(end_);
-  ring_.write(end_, accepted);
+  memory_.write(end_, accepted);
   end_ += accepted.size();
   return accepted.size();
+}
+
+ByteSpan SendBuffer::room() {
+  return memory_.room(end_, writable());
+}
+
+ByteView SendBuffer::commit(std::size_t size) {
+  CHECK(size <= writable());
+  const ByteView bytes = memory_.view(end_, size);
+  CHECK(bytes.size() == size);
+  end_ += size;
+  return bytes;
 }
 
 std::optional<SendBuffer::Chunk> SendBuffer::next_chunk(std::size_t max, std::uint64_t limit) const {
@@ -23,7 +34,7 @@ std::optional<SendBuffer::Chunk> SendBuffer::next_chunk(std::size_t max, std::ui
 }
 
 void SendBuffer::take(const Chunk& chunk, ByteSpan out) {
-  ring_.read(chunk.offset, out);
+  memory_.read(chunk.offset, out);
   if (chunk.is_new) {
     next_ += chunk.size;
   } else {
@@ -44,6 +55,7 @@ void SendBuffer::on_acked(std::uint64_t offset, std::uint64_t size) {
     base_ = std::max(base_, acked_.front().end);
     acked_.remove_below(base_);
   }
+  memory_.forget_below(base_);
 }
 
 void SendBuffer::on_lost(std::uint64_t offset, std::uint64_t size) {

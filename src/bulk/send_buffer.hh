@@ -1,7 +1,7 @@
 #pragma once
 
-#include "bulk/byte_ring.hh"
 #include "bulk/interval_set.hh"
+#include "bulk/stream_memory.hh"
 
 namespace dh::bulk {
 
@@ -15,12 +15,16 @@ public:
     bool is_new = false;  // never sent before
   };
 
-  explicit SendBuffer(std::size_t capacity) : ring_(capacity) {}
+  explicit SendBuffer(std::size_t capacity) : capacity_(capacity) {}
 
   std::size_t write(ByteView data);
-  std::size_t capacity() const { return ring_.capacity(); }
-  void grow(std::size_t capacity) { ring_.grow(capacity, base_, end_); }
-  std::size_t writable() const { return ring_.capacity() - static_cast<std::size_t>(end_ - base_); }
+  /// Where the next bytes go, in one piece: for who can produce them there. Valid until the next call.
+  ByteSpan room();
+  /// So many bytes were put into room(); they are these.
+  ByteView commit(std::size_t size);
+  std::size_t capacity() const { return capacity_; }
+  void grow(std::size_t capacity) { capacity_ = std::max(capacity_, capacity); }
+  std::size_t writable() const { return capacity_ - static_cast<std::size_t>(end_ - base_); }
 
   /// The next bytes to send, at most `max`: lost ones first, then new ones below `limit`. Empty: nothing may
   /// go.
@@ -40,7 +44,8 @@ public:
   bool has_new() const { return next_ < end_; }
 
 private:
-  ByteRing ring_;
+  std::size_t capacity_;  // bytes written and not acked, at most
+  StreamMemory memory_;
   std::uint64_t base_ = 0, next_ = 0, end_ = 0;
   IntervalSet acked_;  // above base_
   IntervalSet lost_;   // to be sent again; disjoint from acked_

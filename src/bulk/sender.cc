@@ -79,16 +79,31 @@ void Sender::Impl::prefer(SenderPath* path, Instant now) {
 
 std::size_t Sender::write(ByteView data) {
   Impl& s = *impl_;
-  if (!s.abort.running() || s.complete || s.stream.fin != FinState::Unwritten) return 0;
+  if (!s.is_writable()) return 0;
   const std::size_t accepted = s.stream.buffer.write(data);
   s.digest.update(data.first(accepted));
   return accepted;
 }
 
 std::size_t Sender::writable() const {
-  const Impl& s = *impl_;
-  if (!s.abort.running() || s.complete || s.stream.fin != FinState::Unwritten) return 0;
-  return s.stream.buffer.writable();
+  return impl_->is_writable() ? impl_->stream.buffer.writable() : 0;
+}
+
+ByteSpan Sender::room() {
+  Impl& s = *impl_;
+  if (!s.is_writable() || s.preferred == nullptr) return {};
+  SendBuffer& buffer = s.stream.buffer;
+  const std::size_t ahead = kPacketsAhead * s.preferred->channel.properties.datagram_bytes;
+  const auto waiting = static_cast<std::size_t>(buffer.end() - buffer.next_offset());
+  if (waiting > ahead / 2 || buffer.writable() < std::min(kLeastRoom, buffer.capacity() / 8)) return {};
+  const ByteSpan room = buffer.room();
+  return room.first(std::min(room.size(), ahead - waiting));
+}
+
+void Sender::commit(std::size_t size) {
+  Impl& s = *impl_;
+  CHECK(s.is_writable());
+  s.digest.update(s.stream.buffer.commit(size));
 }
 
 void Sender::finish() {
@@ -247,9 +262,7 @@ std::optional<Instant> Sender::next_timeout() const {
     if (path->usable || s.preferred != nullptr) next = earlier(next, path->channel.acks.due());
     next = earlier(next, path->next_timeout());
   }
-  if (s.paced && s.preferred != nullptr) next = earlier(next, s.preferred->pacer_wake());
-  if (s.limited && s.preferred != nullptr) next = earlier(next, s.rate_limit.wake_at());
-  return earlier(next, s.idle_probe_at);
+  return earlier(earlier(next, s.wake_at()), s.idle_probe_at);
 }
 
 const StreamCounters& Sender::counters() const {

@@ -4,6 +4,8 @@
 
 #include "base/rng.hh"
 #include "bulk/congestion_controller.hh"
+#include "bulk/hold_clock.hh"
+#include "bulk/keys.hh"
 #include "bulk/stream.hh"
 
 namespace dh::bulk {
@@ -36,21 +38,30 @@ public:
   // Stream.
   std::size_t write(ByteView data);  // bytes accepted; fewer means the buffer is full
   std::size_t writable() const;      // bytes write() would accept now
-  void finish();                     // no more data; sends the final size and digest
+  /// The same without a copy: memory for the next bytes. Offers no more than will leave soon, so that they
+  /// are still in the processor's cache then, and nothing while enough of that waits or too little would fit.
+  ByteSpan room();
+  void commit(std::size_t size);  // so many bytes are in what room() gave last; nothing was called in between
+  void finish();                  // no more data; sends the final size and digest
   void abort(AbortCode code, std::string reason, Instant now);
 
   // Datagrams. Decrypts in place. false: not authentic or not for this stream (counted).
   bool on_datagram(PathId path, ByteSpan datagram, Instant now);
   void on_timeout(Instant now);
   /// Builds the next datagram into `out` (at least the path's datagram_bytes). Respects pacing and congestion
-  /// control.
-  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// control. Given `later`, datagrams of direct paths are not sealed yet: what it gets must be applied
+  /// before they leave; it is left empty otherwise.
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now, Seal* later = nullptr);
+  /// The relay in use takes nothing just now: poll_transmit is not asked until it does.
+  void on_blocked(Instant now);
   /// After abort() from either side: both ends know, or the peer cannot be told. Nothing is left to send.
   bool abort_settled() const;
   std::optional<StreamEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 
   const StreamCounters& counters() const;
+  /// How long the stream has waited for what so far; over all five this adds up to the time since it began.
+  Duration held(HeldBy by) const;
   std::optional<Duration> smoothed_rtt(PathId path) const;
   /// What the path's congestion controller believes. Empty: no such path.
   std::optional<ControllerReport> controller_report(PathId path) const;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "bulk/hold_clock.hh"
 #include "bulk/notice.hh"
 #include "bulk/path_list.hh"
 #include "bulk/rate_limit.hh"
@@ -39,7 +40,10 @@ struct Sender::Impl : PathList<SenderPath> {
   Transmit finish_packet(SenderPath& path, ByteSpan out, std::size_t plain_size,
                          SenderPath::Contents contents, bool end_of_burst, Instant now);
   void when_idle(Instant now);
+  std::optional<Instant> wake_at() const;
+  bool window_closed() const { return stream.buffer.has_new() && stream.buffer.next_offset() >= peer_limit; }
   bool waits_for_peer() const;
+  bool is_writable() const { return abort.running() && !complete && stream.fin == FinState::Unwritten; }
   void tune_buffer();
   std::uint64_t in_flight() const {
     std::uint64_t bytes = 0;
@@ -66,8 +70,11 @@ struct Sender::Impl : PathList<SenderPath> {
   StreamCounters counters;
   Instant progress_at;  // last new ack, or when something became outstanding
   bool was_outstanding = false;
-  bool paced = false;    // the last poll stopped at the pacer
-  bool limited = false;  // ... or at the rate limit
+  Seal* later = nullptr;  // of the poll that is running
+  HoldClock held;
+  HeldBy held_by = HeldBy::Source;  // as the running poll found
+  bool paced = false;               // the last poll stopped at the pacer
+  bool limited = false;             // ... or at the rate limit
   std::optional<Instant> idle_probe_at;
   unsigned idle_probes = 0;  // in a row
 };

@@ -6,15 +6,41 @@ namespace dh::bulk {
 
 using wire::FrameWriter;
 
-std::optional<Transmit> Sender::poll_transmit(ByteSpan out, Instant now) {
+std::optional<Transmit> Sender::poll_transmit(ByteSpan out, Instant now, Seal* later) {
   Impl& s = *impl_;
+  s.later = later;
   s.paced = s.limited = false;
   std::optional<Transmit> sent = s.send_control(out, now);
   if (!sent && s.abort.running() && !s.complete) sent = s.send_stream(out, now);
   const bool outstanding = s.outstanding();
   if (outstanding && !s.was_outstanding) s.progress_at = now;
   s.was_outstanding = outstanding;
+  if (sent) {
+    s.held.on_sent(now);
+  } else if (s.complete || !s.abort.running()) {
+    s.held.stop(now);
+  } else {
+    const bool timed = s.paced || s.limited;
+    s.held.on_held(s.held_by, timed ? s.wake_at() : std::nullopt, now);
+  }
   return sent;
+}
+
+void Sender::on_blocked(Instant now) {
+  impl_->held.on_held(HeldBy::Path, std::nullopt, now);
+}
+
+Duration Sender::held(HeldBy by) const {
+  return impl_->held.total(by);
+}
+
+/// When pacer or rate limit let the next packet go.
+std::optional<Instant> Sender::Impl::wake_at() const {
+  if (preferred == nullptr) return std::nullopt;
+  std::optional<Instant> at;
+  if (paced) at = preferred->pacer_wake();
+  if (limited) at = earlier(at, rate_limit.wake_at());
+  return at;
 }
 
 std::optional<Transmit> Sender::Impl::send_control(ByteSpan out, Instant now) {
@@ -49,6 +75,7 @@ std::optional<Transmit> Sender::Impl::send_control(ByteSpan out, Instant now) {
 }
 
 std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
+  held_by = HeldBy::Path;
   if (preferred == nullptr) return std::nullopt;
   SenderPath& path = *preferred;
   const bool probe = path.probe_pending();
@@ -75,6 +102,7 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
     if (chunk && !rate_limit.may_send(now)) {  // nothing about the path: it could carry more
       path.on_app_limited(now);
       limited = true;
+      held_by = HeldBy::Limit;
       return std::nullopt;
     }
   }
@@ -106,7 +134,14 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
 Transmit Sender::Impl::finish_packet(SenderPath& path, ByteSpan out, std::size_t plain_size,
                                      SenderPath::Contents contents, bool end_of_burst, Instant now) {
   const std::uint64_t updates = path.channel.sealer.updates();
-  const std::size_t size = path.channel.sealer.seal(out, plain_size, contents.ack_me, end_of_burst);
+  PacketSealer::Prepared prepared =
+      path.channel.sealer.prepare(out, plain_size, contents.ack_me, end_of_burst);
+  const std::size_t size = prepared.size;
+  if (later != nullptr && !path.channel.properties.is_relay) {
+    *later = std::move(prepared.seal);
+  } else {
+    prepared.seal.apply(out.first(size));
+  }
   counters.key_updates += path.channel.sealer.updates() - updates;
   path.on_sent(contents, size, now);
   ++counters.packets_sent;
@@ -115,8 +150,7 @@ Transmit Sender::Impl::finish_packet(SenderPath& path, ByteSpan out, std::size_t
 }
 
 bool Sender::Impl::waits_for_peer() const {
-  const bool closed_window = stream.buffer.has_new() && stream.buffer.next_offset() >= peer_limit;
-  return closed_window || stream.fin == FinState::Acked;
+  return window_closed() || stream.fin == FinState::Acked;
 }
 
 /// What is in flight stays in the buffer until it is acknowledged: it must hold more than the path does.
@@ -127,12 +161,16 @@ void Sender::Impl::tune_buffer() {
   // Nearly full of what is in flight, and the window allows more than that.
   const bool is_short =
       stream.buffer.next_offset() - stream.buffer.confirmed() > capacity / 4 * 3 && window > capacity / 4 * 3;
-  if (is_short && capacity < config.most_send_buffer)
-    stream.buffer.grow(std::min<std::size_t>(2 * capacity, config.most_send_buffer));
+  if (is_short && capacity < config.most_send_buffer)  // not doubled: a fast source fills all there is
+    stream.buffer.grow(std::min<std::size_t>(capacity / 2 * 3, config.most_send_buffer));
 }
 
 /// Nothing may be sent now, and the window is not the reason.
 void Sender::Impl::when_idle(Instant now) {
+  if (window_closed())
+    held_by = HeldBy::Receiver;
+  else if (stream.fin == FinState::Unwritten)
+    held_by = HeldBy::Source;
   preferred->on_app_limited(now);
   const bool all_sent = stream.fin != FinState::Unwritten && !stream.buffer.has_new();
   // A closed window is no end: what was sent before it will be acknowledged in its time.

@@ -38,7 +38,9 @@ struct StreamConfig {
   AeadKind aead = AeadKind::Aes256Gcm;
   std::uint32_t peer_connection_id = 0;     // put into every datagram we send
   std::uint64_t receive_window = 8u << 20;  // bytes the receiver is ready to buffer ahead of its reader ...
-  std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long and fast path
+  std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long, fast or lossy path
+  /// Receiver: what is acknowledged and not read is a loss when the process dies; see receive_window.hh.
+  bool receive_window_shrinks = false;
   // Bytes the sender keeps until they are acknowledged. Few at first: they should still be in the cache when
   // they leave.
   std::size_t send_buffer = 1u << 20;

@@ -6,6 +6,7 @@
 
 #include "base/check.hh"
 #include "crypto/aead_backend.hh"
+#include "crypto/seal_watch.hh"
 
 namespace dh {
 namespace {
@@ -17,7 +18,9 @@ bool ipsec_mb_works() {
     for (const AeadKind kind : {AeadKind::Aes256Gcm, AeadKind::ChaCha20Poly1305})
       if (!detail::passes_self_test(kind, *detail::make_ipsec_mb_aead(kind, detail::self_test_key())))
         return false;
-    return true;
+    return detail::passes_aes128_self_test(
+        *detail::make_ipsec_mb_aes128_gcm(detail::self_test_aes128_key()),
+        *detail::make_ipsec_mb_aes128_mask(detail::self_test_aes128_key()));
   }();
   return works;
 }
@@ -27,6 +30,8 @@ bool openssl_works() {
   static const bool works = [] {
     for (const AeadKind kind : {AeadKind::Aes256Gcm, AeadKind::ChaCha20Poly1305})
       CHECK(detail::passes_self_test(kind, *detail::make_openssl_aead(kind, detail::self_test_key())));
+    CHECK(detail::passes_aes128_self_test(*detail::make_openssl_aes128_gcm(detail::self_test_aes128_key()),
+                                          *detail::make_openssl_aes128_mask(detail::self_test_aes128_key())));
     return true;
   }();
   return works;
@@ -35,6 +40,31 @@ bool openssl_works() {
 // The one thing here that outlives a call: which backend a key gets is no business of the protocol cores that
 // make keys. Zero: nobody chose.
 std::atomic<int> chosen{0};
+
+/// Tells the watcher, then does what the key below it does.
+template <std::size_t KeySize>
+class WatchedAead final : public Aead {
+public:
+  WatchedAead(std::unique_ptr<Aead> below, const Secret<KeySize>& key)
+      : below_(std::move(below)), key_(key) {}
+  void seal(const Nonce& nonce, ByteView aad, ByteView plain, ByteSpan out) override {
+    if (SealWatcher* watcher = seal_watcher()) watcher->on_seal(key_.expose(), nonce);
+    below_->seal(nonce, aad, plain, out);
+  }
+  bool open(const Nonce& nonce, ByteView aad, ByteView sealed, ByteSpan out) override {
+    return below_->open(nonce, aad, sealed, out);
+  }
+
+private:
+  std::unique_ptr<Aead> below_;
+  Secret<KeySize> key_;
+};
+
+template <std::size_t KeySize>
+std::unique_ptr<Aead> watched(std::unique_ptr<Aead> aead, const Secret<KeySize>& key) {
+  if (seal_watcher() == nullptr) return aead;
+  return std::make_unique<WatchedAead<KeySize> >(std::move(aead), key);
+}
 
 }  // namespace
 
@@ -86,7 +116,17 @@ std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key
 }
 
 std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key) {
-  return make_aead(kind, key, preferred_aead_backend());
+  return watched(make_aead(kind, key, preferred_aead_backend()), key);
+}
+
+std::unique_ptr<Aead> make_aes128_gcm(const Secret<kAes128KeySize>& key, AeadBackend backend) {
+  CHECK(is_available(backend));
+  return backend == AeadBackend::IpsecMb ? detail::make_ipsec_mb_aes128_gcm(key)
+                                         : detail::make_openssl_aes128_gcm(key);
+}
+
+std::unique_ptr<Aead> make_aes128_gcm(const Secret<kAes128KeySize>& key) {
+  return watched(make_aes128_gcm(key, preferred_aead_backend()), key);
 }
 
 bool cpu_has_aes() {

@@ -52,6 +52,11 @@ inline Aead::Nonce counter_nonce(std::uint64_t counter) {
   return nonce;
 }
 
+/// AES-128-GCM, which QUIC's packets are sealed with (RFC 9001 §5.3), from the preferred backend.
+inline constexpr std::size_t kAes128KeySize = 16;  // bytes
+std::unique_ptr<Aead> make_aes128_gcm(const Secret<kAes128KeySize>& key);
+std::unique_ptr<Aead> make_aes128_gcm(const Secret<kAes128KeySize>& key, AeadBackend backend);
+
 /// One key of `kind`, from the preferred backend.
 std::unique_ptr<Aead> make_aead(AeadKind kind, const Secret<Aead::kKeySize>& key);
 /// The same from `backend`, which must be available: tests and benchmarks compare.
@@ -64,7 +69,7 @@ AeadBackend preferred_aead_backend();
 /// The program's choice for the whole process, made before its first key. `backend` must be available.
 void prefer_aead_backend(AeadBackend backend);
 
-/// True when this CPU has AES instructions, so that AES-256-GCM is the faster choice.
+/// True when this CPU has AES instructions, so that AES is the faster choice.
 bool cpu_has_aes();
 
 }  // namespace dh

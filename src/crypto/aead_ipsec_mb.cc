@@ -12,10 +12,19 @@ std::unique_ptr<Aead> make_ipsec_mb_aead(AeadKind, const Secret<Aead::kKeySize>&
   return nullptr;
 }
 
+std::unique_ptr<Aead> make_ipsec_mb_aes128_gcm(const Secret<kAes128KeySize>&) {
+  return nullptr;
+}
+
+std::unique_ptr<HeaderMask> make_ipsec_mb_aes128_mask(const Secret<kAes128KeySize>&) {
+  return nullptr;
+}
+
 }  // namespace dh::detail
 
 #else
 
+#include <cstring>
 #include <intel-ipsec-mb.h>
 
 #include <sodium.h>
@@ -56,12 +65,12 @@ unsigned char* out_bytes(ByteSpan bytes) {
 // own limits (2^36 bytes), far above any datagram.
 constexpr std::size_t kMaxMessage = std::size_t{1} << 31;
 
-/// What both ciphers share; Cipher has seal(nonce, aad, in, out, size, tag), open() likewise, and wipes
+/// What the ciphers share; Cipher has seal(nonce, aad, in, out, size, tag), open() likewise, and wipes
 /// itself.
 template <class Cipher>
 class IpsecMbAead final : public Aead {
 public:
-  explicit IpsecMbAead(const Secret<kKeySize>& key) : cipher_(key) {}
+  explicit IpsecMbAead(const typename Cipher::Key& key) : cipher_(key) {}
 
   void seal(const Nonce& nonce, ByteView aad, ByteView plain, ByteSpan out) override {
     CHECK(out.size() == plain.size() + kTagSize && plain.size() <= kMaxMessage);
@@ -90,9 +99,17 @@ private:
   Cipher cipher_;
 };
 
+template <std::size_t KeySize>
 class Gcm {
 public:
-  explicit Gcm(const Secret<Aead::kKeySize>& key) { IMB_AES256_GCM_PRE(imb_, key.uchar(), &schedule_); }
+  using Key = Secret<KeySize>;
+  static constexpr bool kIs128 = KeySize == kAes128KeySize;
+  static_assert(kIs128 || KeySize == Aead::kKeySize);
+
+  explicit Gcm(const Key& key) {
+    const auto expand = kIs128 ? imb_->gcm128_pre : imb_->gcm256_pre;
+    expand(key.uchar(), &schedule_);
+  }
   ~Gcm() {
     sodium_memzero(&schedule_, sizeof schedule_);
     sodium_memzero(&context_, sizeof context_);
@@ -102,13 +119,13 @@ public:
 
   void seal(const unsigned char* nonce, ByteView aad, const unsigned char* plain, unsigned char* cipher,
             std::size_t size, unsigned char* tag) {
-    IMB_AES256_GCM_ENC(imb_, &schedule_, &context_, cipher, plain, size, nonce, in(aad), aad.size(), tag,
-                       Aead::kTagSize);
+    const auto encrypt = kIs128 ? imb_->gcm128_enc : imb_->gcm256_enc;
+    encrypt(&schedule_, &context_, cipher, plain, size, nonce, in(aad), aad.size(), tag, Aead::kTagSize);
   }
   void open(const unsigned char* nonce, ByteView aad, const unsigned char* cipher, unsigned char* plain,
             std::size_t size, unsigned char* tag) {
-    IMB_AES256_GCM_DEC(imb_, &schedule_, &context_, plain, cipher, size, nonce, in(aad), aad.size(), tag,
-                       Aead::kTagSize);
+    const auto decrypt = kIs128 ? imb_->gcm128_dec : imb_->gcm256_dec;
+    decrypt(&schedule_, &context_, plain, cipher, size, nonce, in(aad), aad.size(), tag, Aead::kTagSize);
   }
 
 private:
@@ -119,7 +136,9 @@ private:
 
 class ChaCha {
 public:
-  explicit ChaCha(const Secret<Aead::kKeySize>& key) : key_(key) {}
+  using Key = Secret<Aead::kKeySize>;
+
+  explicit ChaCha(const Key& key) : key_(key) {}
   ~ChaCha() { sodium_memzero(&context_, sizeof context_); }
   ChaCha(const ChaCha&) = delete;
   ChaCha& operator=(const ChaCha&) = delete;
@@ -139,8 +158,32 @@ public:
 
 private:
   const IMB_MGR* imb_ = manager();
-  Secret<Aead::kKeySize> key_;
+  Key key_;
   chacha20_poly1305_context_data context_{};
+};
+
+/// One block of AES: CFB of zeroes, with the block in the place of the initialisation vector.
+class IpsecMbAesMask final : public HeaderMask {
+public:
+  explicit IpsecMbAesMask(const Secret<kAes128KeySize>& key) {
+    alignas(16) unsigned char for_decryption[sizeof schedule_];
+    IMB_AES_KEYEXP_128(imb_, key.uchar(), schedule_, for_decryption);
+    sodium_memzero(for_decryption, sizeof for_decryption);
+  }
+  ~IpsecMbAesMask() override { sodium_memzero(schedule_, sizeof schedule_); }
+
+  Mask mask(Sample sample) override {
+    static constexpr unsigned char kZeroes[kSampleSize] = {};
+    alignas(16) unsigned char block[kSampleSize];
+    IMB_AES128_CFB_ONE(imb_, block, kZeroes, as_uchar(ByteView(sample)), schedule_, sizeof block);
+    Mask out;
+    std::memcpy(out.data(), block, out.size());
+    return out;
+  }
+
+private:
+  const IMB_MGR* imb_ = manager();
+  alignas(16) unsigned char schedule_[11 * 16];  // one round key before the ten rounds
 };
 
 }  // namespace
@@ -156,8 +199,18 @@ bool ipsec_mb_suits() {
 
 std::unique_ptr<Aead> make_ipsec_mb_aead(AeadKind kind, const Secret<Aead::kKeySize>& key) {
   if (!ipsec_mb_suits()) return nullptr;
-  if (kind == AeadKind::Aes256Gcm) return std::make_unique<IpsecMbAead<Gcm> >(key);
+  if (kind == AeadKind::Aes256Gcm) return std::make_unique<IpsecMbAead<Gcm<Aead::kKeySize> > >(key);
   return std::make_unique<IpsecMbAead<ChaCha> >(key);
+}
+
+std::unique_ptr<Aead> make_ipsec_mb_aes128_gcm(const Secret<kAes128KeySize>& key) {
+  if (!ipsec_mb_suits()) return nullptr;
+  return std::make_unique<IpsecMbAead<Gcm<kAes128KeySize> > >(key);
+}
+
+std::unique_ptr<HeaderMask> make_ipsec_mb_aes128_mask(const Secret<kAes128KeySize>& key) {
+  if (!ipsec_mb_suits()) return nullptr;
+  return std::make_unique<IpsecMbAesMask>(key);
 }
 
 }  // namespace dh::detail

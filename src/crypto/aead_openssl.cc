@@ -14,23 +14,34 @@ struct ContextDeleter {
   void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
 };
 
+using Cipher = std::unique_ptr<EVP_CIPHER, CipherDeleter>;
+using Context = std::unique_ptr<EVP_CIPHER_CTX, ContextDeleter>;
+
 // OpenSSL's fetch walks its provider tables; once per process and cipher is enough.
 const EVP_CIPHER* fetched(AeadKind kind) {
-  static const std::unique_ptr<EVP_CIPHER, CipherDeleter> aes(
-      EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
-  static const std::unique_ptr<EVP_CIPHER, CipherDeleter> chacha(
-      EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr));
+  static const Cipher aes(EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
+  static const Cipher chacha(EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr));
   return kind == AeadKind::Aes256Gcm ? aes.get() : chacha.get();
+}
+
+const EVP_CIPHER* fetched_aes128_gcm() {
+  static const Cipher aes(EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr));
+  return aes.get();
+}
+
+const EVP_CIPHER* fetched_aes128_ecb() {
+  static const Cipher aes(EVP_CIPHER_fetch(nullptr, "AES-128-ECB", nullptr));
+  return aes.get();
 }
 
 class OpensslAead final : public Aead {
 public:
-  OpensslAead(AeadKind kind, const Secret<kKeySize>& key)
+  /// `key` has as many bytes as the cipher wants.
+  OpensslAead(const EVP_CIPHER* cipher, const unsigned char* key)
       : seal_(EVP_CIPHER_CTX_new()), open_(EVP_CIPHER_CTX_new()) {
-    const EVP_CIPHER* cipher = fetched(kind);
     CHECK(cipher != nullptr && seal_ && open_);
-    CHECK(EVP_EncryptInit_ex2(seal_.get(), cipher, key.uchar(), nullptr, nullptr) == 1);
-    CHECK(EVP_DecryptInit_ex2(open_.get(), cipher, key.uchar(), nullptr, nullptr) == 1);
+    CHECK(EVP_EncryptInit_ex2(seal_.get(), cipher, key, nullptr, nullptr) == 1);
+    CHECK(EVP_DecryptInit_ex2(open_.get(), cipher, key, nullptr, nullptr) == 1);
   }
 
   void seal(const Nonce& nonce, ByteView aad, ByteView plain, ByteSpan out) override {
@@ -72,14 +83,42 @@ public:
   }
 
 private:
-  std::unique_ptr<EVP_CIPHER_CTX, ContextDeleter> seal_;
-  std::unique_ptr<EVP_CIPHER_CTX, ContextDeleter> open_;
+  Context seal_, open_;
+};
+
+class OpensslAesMask final : public HeaderMask {
+public:
+  explicit OpensslAesMask(const Secret<kAes128KeySize>& key) : context_(EVP_CIPHER_CTX_new()) {
+    CHECK(fetched_aes128_ecb() != nullptr && context_);
+    CHECK(EVP_EncryptInit_ex2(context_.get(), fetched_aes128_ecb(), key.uchar(), nullptr, nullptr) == 1);
+    CHECK(EVP_CIPHER_CTX_set_padding(context_.get(), 0) == 1);
+  }
+
+  Mask mask(Sample sample) override {
+    unsigned char block[kSampleSize];
+    int size = 0;
+    CHECK(EVP_EncryptUpdate(context_.get(), block, &size, as_uchar(ByteView(sample)), kSampleSize) == 1);
+    Mask out;
+    std::memcpy(out.data(), block, out.size());
+    return out;
+  }
+
+private:
+  Context context_;
 };
 
 }  // namespace
 
 std::unique_ptr<Aead> make_openssl_aead(AeadKind kind, const Secret<Aead::kKeySize>& key) {
-  return std::make_unique<OpensslAead>(kind, key);
+  return std::make_unique<OpensslAead>(fetched(kind), key.uchar());
+}
+
+std::unique_ptr<Aead> make_openssl_aes128_gcm(const Secret<kAes128KeySize>& key) {
+  return std::make_unique<OpensslAead>(fetched_aes128_gcm(), key.uchar());
+}
+
+std::unique_ptr<HeaderMask> make_openssl_aes128_mask(const Secret<kAes128KeySize>& key) {
+  return std::make_unique<OpensslAesMask>(key);
 }
 
 }  // namespace dh::detail

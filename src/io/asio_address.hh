@@ -14,7 +14,7 @@ inline boost::asio::ip::address to_asio(const IpAddress& address) {
   }
   boost::asio::ip::address_v6::bytes_type bytes;
   std::memcpy(bytes.data(), address.mapped().data(), bytes.size());
-  return boost::asio::ip::address_v6(bytes);
+  return boost::asio::ip::address_v6(bytes, address.zone());
 }
 
 inline IpAddress from_asio(const boost::asio::ip::address& address) {
@@ -25,7 +25,7 @@ inline IpAddress from_asio(const boost::asio::ip::address& address) {
   }
   ByteArray<16> bytes;
   std::memcpy(bytes.data(), address.to_v6().to_bytes().data(), bytes.size());
-  return IpAddress::v6(bytes);
+  return IpAddress::v6(bytes).with_zone(static_cast<std::uint32_t>(address.to_v6().scope_id()));
 }
 
 template <typename AsioEndpoint>

@@ -31,33 +31,41 @@ std::unexpected<KeyFileProblem> unsafe(const std::string& what) {
   return std::unexpected(KeyFileProblem{KeyFileError::Unsafe, what});
 }
 
-bool is_safe(const struct stat& info) {
-  return info.st_uid == ::geteuid() && (info.st_mode & 022) == 0;
+bool is_safe(const struct stat& info, uid_t owner) {
+  return info.st_uid == owner && (info.st_mode & 022) == 0;
 }
 
 // The `.ssh` folder, locked while this lives.
 struct Folder {
   Fd fd;
   std::string path;
+  uid_t user;
+  gid_t group;
+
+  // What root makes for somebody becomes theirs.
+  bool give(const Fd& made) const { return user == ::geteuid() || ::fchown(made.get(), user, group) == 0; }
 };
 
-std::expected<Folder, KeyFileProblem> open_folder(const std::string& home, bool create) {
-  Folder folder;
+std::expected<Folder, KeyFileProblem> open_folder(const std::string& home, uid_t user, gid_t group,
+                                                  bool create) {
+  Folder folder{.fd = {}, .path = {}, .user = user, .group = group};
   folder.path = printable(home) + "/.ssh";
   const Fd home_fd(::open(home.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!home_fd) return failed("open " + printable(home), errno);
   struct stat info {};
   if (::fstat(home_fd.get(), &info) != 0) return failed("look at " + printable(home), errno);
-  if (!is_safe(info)) return unsafe(printable(home) + " is not yours alone: others may write to it");
-  if (create && ::mkdirat(home_fd.get(), ".ssh", 0700) != 0 && errno != EEXIST)
-    return failed("make " + folder.path, errno);
+  if (!is_safe(info, user))
+    return unsafe(printable(home) + " is not its user's alone: others may write to it");
+  const bool made = create && ::mkdirat(home_fd.get(), ".ssh", 0700) == 0;
+  if (create && !made && errno != EEXIST) return failed("make " + folder.path, errno);
   folder.fd = Fd(::openat(home_fd.get(), ".ssh", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!folder.fd && (errno == ELOOP || errno == ENOTDIR))
     return unsafe(folder.path + " is not a folder, or is a link to one; nothing was changed");
   if (!folder.fd) return failed("open " + folder.path, errno);
+  if (made && !folder.give(folder.fd)) return failed("give away " + folder.path, errno);
   if (::fstat(folder.fd.get(), &info) != 0) return failed("look at " + folder.path, errno);
-  if (!is_safe(info))
-    return unsafe(folder.path + " is not yours alone: others may write to it (chmod 700 mends it)");
+  if (!is_safe(info, user))
+    return unsafe(folder.path + " is not its user's alone: others may write to it (chmod 700 mends it)");
   const Instant give_up = now() + kLockPatience;
   while (::flock(folder.fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return failed("lock " + folder.path, errno);
@@ -83,8 +91,8 @@ std::expected<Content, KeyFileProblem> read_file(const Folder& folder) {
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return failed("look at " + path, errno);
   if (!S_ISREG(info.st_mode)) return unsafe(path + " is not a file; nothing was changed");
-  if (!is_safe(info) || info.st_nlink != 1)
-    return unsafe(path + " is not yours alone: others may write to it (chmod 600 mends it)");
+  if (!is_safe(info, folder.user) || info.st_nlink != 1)
+    return unsafe(path + " is not its user's alone: others may write to it (chmod 600 mends it)");
   content.exists = true;
   content.mode = info.st_mode & 0755;
   while (content.text.size() <= session::kMaxAuthorizedKeys) {
@@ -121,7 +129,8 @@ std::expected<void, KeyFileProblem> replace_file(const Folder& folder, const std
     if (size < 0) return failed("write beside " + path, errno);
     written += static_cast<std::size_t>(size);
   }
-  if (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0) return failed("save " + path, errno);
+  if (!folder.give(fd) || ::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0)
+    return failed("save " + path, errno);
   if (::renameat(folder.fd.get(), temporary.name.c_str(), folder.fd.get(), kName) != 0)
     return failed("replace " + path, errno);
   temporary.name.clear();
@@ -131,8 +140,11 @@ std::expected<void, KeyFileProblem> replace_file(const Folder& folder, const std
 
 }  // namespace
 
+AuthorizedKeysFile::AuthorizedKeysFile(std::string home)
+    : AuthorizedKeysFile(std::move(home), ::geteuid(), ::getegid()) {}
+
 std::expected<void, KeyFileProblem> AuthorizedKeysFile::add(const session::SshGrant& grant) {
-  auto folder = open_folder(home_, true);
+  auto folder = open_folder(home_, user_, group_, true);
   if (!folder) return std::unexpected(folder.error());
   const auto content = read_file(*folder);
   if (!content) return std::unexpected(content.error());
@@ -146,7 +158,7 @@ std::expected<void, KeyFileProblem> AuthorizedKeysFile::add(const session::SshGr
 }
 
 std::expected<std::size_t, KeyFileProblem> AuthorizedKeysFile::revoke(const std::string& id) {
-  auto folder = open_folder(home_, false);
+  auto folder = open_folder(home_, user_, group_, false);
   if (!folder) return std::unexpected(folder.error());
   const auto content = read_file(*folder);
   if (!content) return std::unexpected(content.error());
@@ -158,22 +170,26 @@ std::expected<std::size_t, KeyFileProblem> AuthorizedKeysFile::revoke(const std:
 }
 
 std::expected<std::vector<session::GrantedLine>, KeyFileProblem> AuthorizedKeysFile::list() {
-  auto folder = open_folder(home_, false);
+  auto folder = open_folder(home_, user_, group_, false);
   if (!folder) return std::unexpected(folder.error());
   const auto content = read_file(*folder);
   if (!content) return std::unexpected(content.error());
   return session::granted_lines(content->text);
 }
 
-std::expected<std::string, KeyFileProblem> home_of_this_user() {
+std::expected<SystemUser, KeyFileProblem> system_user(const std::string& name) {
   passwd entry{};
   passwd* found = nullptr;
   std::vector<char> buffer(16'384);
-  const int error = ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found);
-  if (error != 0) return failed("look up this user", error);
-  if (found == nullptr || found->pw_dir == nullptr || found->pw_dir[0] != '/')
-    return failed("find this user's home directory", ENOENT);
-  return std::string(found->pw_dir);
+  const int error = name.empty() ? ::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found)
+                                 : ::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  if (error != 0) return failed("look up the user", error);
+  if (found == nullptr)
+    return std::unexpected(
+        KeyFileProblem{KeyFileError::Failed, fmt::format("there is no user {} here", printable(name))});
+  if (found->pw_dir == nullptr || found->pw_dir[0] != '/') return failed("find the home directory", ENOENT);
+  return SystemUser{
+      .name = found->pw_name, .home = found->pw_dir, .user = found->pw_uid, .group = found->pw_gid};
 }
 
 }  // namespace dh::io

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "session/authorized_keys.hh"
 
 namespace dh::io {
@@ -27,7 +29,10 @@ struct KeyFileProblem {
 class AuthorizedKeysFile {
 public:
   /// `home`: the user's home directory; `.ssh` in it is made (0700) when a key is added.
-  explicit AuthorizedKeysFile(std::string home) : home_(std::move(home)) {}
+  explicit AuthorizedKeysFile(std::string home);
+  /// Of another user: what is made becomes theirs. Only root can.
+  AuthorizedKeysFile(std::string home, uid_t user, gid_t group)
+      : home_(std::move(home)), user_(user), group_(group) {}
 
   std::expected<void, KeyFileProblem> add(const session::SshGrant& grant);
   /// Lines removed; `id` as in session::revoke_authorized_keys.
@@ -36,9 +41,17 @@ public:
 
 private:
   std::string home_;
+  uid_t user_;
+  gid_t group_;
 };
 
-/// $HOME of the user this process runs as, from the user database: the environment may say anything.
-std::expected<std::string, KeyFileProblem> home_of_this_user();
+/// A user as the user database knows them: the environment may say anything.
+struct SystemUser {
+  std::string name, home;
+  uid_t user = 0;
+  gid_t group = 0;
+};
+/// `name` empty: whom this process runs as.
+std::expected<SystemUser, KeyFileProblem> system_user(const std::string& name);
 
 }  // namespace dh::io

@@ -25,9 +25,10 @@ public:
   void start();
   /// Where the next datagram may be built (UdpSockets::room).
   ByteSpan room() { return sockets_.room(); }
-  void send(const path::Transmit& to, ByteView datagram) {
-    sockets_.send(to.socket, to.to, datagram, to.ttl);
+  void send(const path::Transmit& to, ByteView datagram, bulk::Seal seal = {}) {
+    sockets_.send(to.socket, to.to, datagram, to.ttl, std::move(seal));
   }
+  void use(std::shared_ptr<bulk::AheadOpener> opener) { sockets_.use(std::move(opener)); }
   void flush() { sockets_.flush(); }
   void open(const path::OpenSockets& wanted);
   void close(const path::CloseSockets& unwanted);

@@ -18,6 +18,7 @@ namespace {
 
 // One read or write: large enough to be cheap, small enough that the other side of the ring starts early.
 constexpr std::size_t kSliceBytes = 256u << 10;
+constexpr std::size_t kReadBytes = 128u << 10;
 
 int make_wake() {
   const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -40,14 +41,6 @@ bool wait_ready(int fd, short events, int wake_fd) {
   }
 }
 
-// A pipe opened once more through /proc has status flags of its own, so it may be non-blocking without
-// disturbing whoever shares the original. -1: not a pipe, or /proc is missing.
-int reopen_pipe_for_writing(int fd) {
-  struct stat info {};
-  if (fstat(fd, &info) != 0 || !S_ISFIFO(info.st_mode)) return -1;
-  return ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-}
-
 bool is_regular(int fd) {
   struct stat info {};
   return fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
@@ -63,7 +56,11 @@ std::uint64_t bytes_ahead(int fd) {
 }  // namespace
 
 FileSource::FileSource(int fd, PumpNotify notify)
-    : fd_(fd), wake_(make_wake()), notify_(std::move(notify)), expected_bytes_(bytes_ahead(fd)) {
+    : fd_(fd),
+      is_regular_(is_regular(fd)),
+      wake_(make_wake()),
+      notify_(std::move(notify)),
+      expected_bytes_(bytes_ahead(fd)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -76,9 +73,9 @@ FileSource::~FileSource() {
 
 void FileSource::run() {
   for (;;) {
-    ByteSpan room = ring_.wait_free();
-    if (room.empty() || !wait_ready(fd_, POLLIN, wake_)) return;
-    room = room.first(std::min(room.size(), kSliceBytes));
+    ByteSpan room = ring_.wait_free(kReadBytes);
+    if (room.empty() || (!is_regular_ && !wait_ready(fd_, POLLIN, wake_))) return;
+    room = room.first(std::min(room.size(), kReadBytes));
     const ssize_t size = ::read(fd_, room.data(), room.size());
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size < 0) {
@@ -94,9 +91,8 @@ void FileSource::run() {
 }
 
 FileSink::FileSink(int fd, PumpNotify notify)
-    : own_pipe_(reopen_pipe_for_writing(fd)),
-      fd_(own_pipe_ >= 0 ? own_pipe_ : fd),
-      slice_bytes_(own_pipe_ >= 0 || is_regular(fd) ? kSliceBytes : PIPE_BUF),
+    : fd_(fd),
+      slice_bytes_(is_regular(fd) ? kSliceBytes : PIPE_BUF),
       wake_(make_wake()),
       notify_(std::move(notify)) {
   thread_ = std::thread([this] { run(); });
@@ -107,20 +103,6 @@ FileSink::~FileSink() {
   wake(wake_);
   thread_.join();
   ::close(wake_);
-  if (own_pipe_ >= 0) ::close(own_pipe_);
-}
-
-std::size_t FileSink::write(ByteView data) {
-  std::size_t taken = 0;
-  while (taken < data.size()) {
-    const ByteSpan room = ring_.free_now();
-    if (room.empty()) break;
-    const std::size_t size = std::min(room.size(), data.size() - taken);
-    std::memcpy(room.data(), data.data() + taken, size);
-    ring_.produced(size);
-    taken += size;
-  }
-  return taken;
 }
 
 std::string FileSink::ring_error() const {
@@ -156,21 +138,13 @@ void FileSink::run() {
 std::optional<StreamFault> FileSource::fault() const {
   const std::string why = error();
   if (why.empty()) return std::nullopt;
-  return StreamFault{bulk::AbortCode::ReadFailed, "cannot read the input: " + why};
+  return read_fault(why);
 }
 
 std::optional<StreamFault> FileSink::fault() const {
   const std::string why = error();
   if (why.empty()) return std::nullopt;
-  return StreamFault{bulk::AbortCode::WriteFailed, "cannot write the output: " + why};
-}
-
-SourceMaker file_source(int fd) {
-  return [fd](PumpNotify notify) { return std::make_unique<FileSource>(fd, std::move(notify)); };
-}
-
-SinkMaker file_sink(int fd) {
-  return [fd](PumpNotify notify) { return std::make_unique<FileSink>(fd, std::move(notify)); };
+  return write_fault(why);
 }
 
 }  // namespace dh::io

@@ -1,8 +1,8 @@
 #pragma once
 
-// stdin and stdout, whatever they are (file, pipe, terminal, socket), without ever holding up the network
-// loop: each has a thread that may block. Their file status flags are left alone, because they are shared
-// with other processes.
+// Files, terminals and sockets at the ends of a session's stream, without ever holding up the network loop:
+// each has a thread that may block. Their file status flags are left alone, because they are shared with
+// other processes.
 
 #include <atomic>
 #include <memory>
@@ -18,17 +18,14 @@ namespace dh::io {
 class FileSource final : public StreamSource {
 public:
   static constexpr std::size_t kCapacity =
-      1u << 20;  // bytes read ahead of the network: more would leave the cache
+      512u << 10;  // bytes read ahead of the network: more would leave the cache
 
   FileSource(int fd, PumpNotify notify);
   ~FileSource() override;
   FileSource(const FileSource&) = delete;
 
-  ByteView peek() override { return ring_.filled_now(); }
-  void consume(std::size_t size) override { ring_.consumed(size); }
-  bool finished() const override {
-    return ring_.drained();
-  }  // end of file (or error) and everything consumed
+  std::size_t read(ByteSpan room) override { return ring_.read_now(room); }
+  bool finished() const override { return ring_.drained(); }  // end of file (or error) and everything read
   std::optional<StreamFault> fault() const override;
   std::string error() const { return ring_.error(); }
   /// Size of a regular file from its current position; 0 when unknown.
@@ -38,6 +35,7 @@ private:
   void run();
 
   const int fd_;
+  const bool is_regular_;
   const int wake_;  // eventfd: ends a poll() on a silent descriptor
   PumpNotify notify_;
   ByteRing ring_{kCapacity};
@@ -55,7 +53,7 @@ public:
   FileSink(const FileSink&) = delete;
 
   /// Bytes taken; fewer when the descriptor is slow.
-  std::size_t write(ByteView data) override;
+  std::size_t write(ByteView data) override { return ring_.write_now(data); }
   void finish() override { ring_.end(); }
   bool finished() const override { return finished_; }  // after finish(): everything is written
   std::optional<StreamFault> fault() const override;
@@ -65,7 +63,6 @@ private:
   void run();
   std::string ring_error() const;
 
-  const int own_pipe_;  // -1 unless stdout is a pipe
   const int fd_;
   const std::size_t slice_bytes_;  // what one write may hold without blocking past its POLLOUT
   const int wake_;
@@ -76,8 +73,5 @@ private:
   std::string error_;
   std::thread thread_;
 };
-
-SourceMaker file_source(int fd);
-SinkMaker file_sink(int fd);
 
 }  // namespace dh::io

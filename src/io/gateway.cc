@@ -117,7 +117,7 @@ std::optional<Gateway> default_gateway(bool v6) {
   const NetworkState state = network_state();
   const auto& local = v6 ? state.uplink_v6 : state.uplink_v4;
   if (!local) return std::nullopt;
-  return Gateway{*best->gateway, *local, best->interface};
+  return Gateway{best->gateway->with_zone(best->interface), *local, best->interface};
 }
 
 bool may_map_ports(const Gateway& gateway) {

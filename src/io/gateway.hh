@@ -8,9 +8,9 @@ namespace dh::io {
 
 /// The default gateway of one address family.
 struct Gateway {
-  IpAddress address;
+  IpAddress address;       // a link-local one with its zone
   IpAddress local;         // ours, what packets to the internet leave from
-  unsigned interface = 0;  // index; needed to reach a link-local gateway
+  unsigned interface = 0;  // the system's number
   bool operator==(const Gateway&) const = default;
 };
 

@@ -193,14 +193,16 @@ struct Search {
       if (Fd fd = open_udp(v6)) ears.push_back(std::make_shared<Ear>(executor, std::move(fd), v6));
   }
   static asio::awaitable<void> listen(std::shared_ptr<Search> self, std::shared_ptr<Ear> ear) {
-    while (!self->found && !self->over) {
+    while (!self->over) {
       const auto [error] =
           co_await ear->readiness.async_wait(asio::posix::stream_descriptor::wait_read, use_result);
       if (error || self->over) co_return;
       read_all(ear->fd, [&](const Endpoint& from, ByteView packet) {
         const auto relay = self->asker.on_answer(packet);
-        if (!relay || from.address.is_link_local()) return true;
-        if (!self->found) self->found = FoundRelay{{from.address, relay->port}, relay->pin};
+        if (!relay) return true;
+        if (self->found && !self->found->at.address.is_link_local()) return false;
+        self->found = FoundRelay{{from.address, relay->port}, relay->pin};
+        if (from.address.is_link_local()) return true;  // the session would find no direct path there
         self->wake.cancel();
         return false;
       });

@@ -18,7 +18,7 @@ namespace dh::io {
 namespace asio = boost::asio;
 
 /// Where questions go: groups of our own, never routed further (hop limit 1). IPv6 asks at site scope, so
-/// that both ends use addresses that need no zone.
+/// that both ends use addresses that need no zone where they have any.
 struct LanGroups {
   std::uint16_t port = 41'668;
   IpAddress v4 = IpAddress::v4(239, 255, 77, 68);
@@ -42,14 +42,15 @@ private:
   std::shared_ptr<Impl> impl_;  // shared with its pending reads
 };
 
-/// A relay somebody who knows the words hosts: dial `at` and expect the certificate `pin`.
+/// A relay somebody who knows the words hosts: dial `at` and expect the certificate `pin`. A link-local
+/// address has the zone that the answer came through.
 struct FoundRelay {
   Endpoint at;
   ByteArray<32> pin{};
 };
 
-/// Asks on every interface, every half second until an answer comes or the time is over; the first one
-/// counts.
+/// Asks on every interface, every half second until an answer comes or the time is over. The first one
+/// counts; one from a link-local address only if the same half second brings no other.
 asio::awaitable<std::optional<FoundRelay>> find_on_lan(session::LanAsker asker, Duration patience,
                                                        LanGroups groups = {});
 

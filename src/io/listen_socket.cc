@@ -65,6 +65,7 @@ SocketAddress SocketAddress::from(const Endpoint& endpoint) {
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(endpoint.port);
     std::memcpy(&v6.sin6_addr, endpoint.address.mapped().data(), 16);
+    v6.sin6_scope_id = endpoint.address.zone();
     std::memcpy(&out.storage, &v6, sizeof v6);
     out.size = sizeof v6;
   }
@@ -83,7 +84,7 @@ Endpoint SocketAddress::to_endpoint(const sockaddr_storage& storage) {
   std::memcpy(&v6, &storage, sizeof v6);
   ByteArray<16> bytes;
   std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-  return {IpAddress::v6(bytes), ntohs(v6.sin6_port)};
+  return {IpAddress::v6(bytes).with_zone(v6.sin6_scope_id), ntohs(v6.sin6_port)};
 }
 
 Fd listen_tcp(const Endpoint& endpoint, std::size_t send_bytes) {

@@ -34,8 +34,13 @@ public:
   }
   ~LateSource() override { late_->notify_ = nullptr; }
   LateSource(const LateSource&) = delete;
-  ByteView peek() override { return late_->bytes_ ? ByteView(*late_->bytes_).subspan(taken_) : ByteView(); }
-  void consume(std::size_t size) override { taken_ += size; }
+  std::size_t read(ByteSpan room) override {
+    if (!late_->bytes_) return 0;
+    const std::size_t size = std::min(room.size(), late_->bytes_->size() - taken_);
+    std::copy_n(late_->bytes_->begin() + static_cast<std::ptrdiff_t>(taken_), size, room.begin());
+    taken_ += size;
+    return size;
+  }
   bool finished() const override { return late_->bytes_ && taken_ == late_->bytes_->size(); }
   std::optional<StreamFault> fault() const override { return std::nullopt; }
   std::uint64_t expected_bytes() const override { return late_->bytes_ ? late_->bytes_->size() : 0; }

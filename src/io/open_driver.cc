@@ -96,6 +96,9 @@ struct OpenDriver::Impl final : TunnelTransport {
     if (auto sent = dialer.poll_transmit(out, at)) return session::TunnelListener::Transmit{kPeer, *sent};
     return std::nullopt;
   }
+  std::optional<std::size_t> core_more(ByteSpan out, Instant at) override {
+    return dialer.poll_more(out, at);
+  }
   std::optional<Instant> core_next_timeout() const override { return dialer.next_timeout(); }
 
   void core_events(Instant at) override {

@@ -22,13 +22,6 @@ using path::PortMapper;
 constexpr std::size_t kReceiveBytes = 1500;  // PCP says 1100 at most
 constexpr int kDatagramsPerTurn = 32;
 
-SocketAddress with_scope(const Endpoint& endpoint, unsigned interface) {
-  SocketAddress out = SocketAddress::from(endpoint);
-  if (endpoint.address.is_v6() && endpoint.address.is_link_local())
-    reinterpret_cast<sockaddr_in6*>(&out.storage)->sin6_scope_id = interface;
-  return out;
-}
-
 // Connected, so that only the gateway's answers come in, and word of a closed port.
 Fd connect_to(const Gateway& gateway) {
   Fd fd;
@@ -37,7 +30,7 @@ Fd connect_to(const Gateway& gateway) {
   } catch (const std::runtime_error&) {
     return {};  // the address has just gone
   }
-  const SocketAddress server = with_scope({gateway.address, wire::nat_pmp::kPort}, gateway.interface);
+  const SocketAddress server = SocketAddress::from({gateway.address, wire::nat_pmp::kPort});
   if (::connect(fd.get(), server.data(), server.size) != 0) fd.reset();
   return fd;
 }

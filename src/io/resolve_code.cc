@@ -187,12 +187,25 @@ asio::awaitable<std::optional<Place>> place_on_this_network(const ResolveCodeOpt
   const auto found = co_await find_on_lan(session::LanAsker(std::move(keys), rng), patience, options.lan);
   if (!found) co_return std::nullopt;
   Place place;
-  place.relay.host = found->at.address.to_string();
+  place.relay.host = found->at.address.with_zone(0).to_string();
   place.relay.port = found->at.port;
   place.relay.pin = found->pin;
   place.relay.addresses = {found->at.address};
   place.name = session::place_on_lan(found->pin);
   co_return place;
+}
+
+// The token names the sender's addresses, but not link-local ones: which interface they are on differs from
+// machine to machine. The address that has just worked comes first; loopback would be this machine.
+void prefer(const session::RelayRef& found, session::Token& token) {
+  const IpAddress& address = found.addresses.front();
+  for (session::RelayRef& relay : token.relays) {
+    if (!relay.pin || relay.pin != found.pin) continue;
+    std::erase_if(relay.addresses, [&](const IpAddress& other) {
+      return other == address || (other.is_loopback() && !address.is_loopback());
+    });
+    relay.addresses.insert(relay.addresses.begin(), address);
+  }
 }
 
 bool look_elsewhere(const Outcome& outcome) {
@@ -224,8 +237,10 @@ asio::awaitable<TokenResult> resolve_code(ResolveCodeOptions options, Rng& rng) 
   }
   if (has_region) co_return std::move(outcome.result);
   const Duration patience = places.empty() ? options.wait : std::min(kLanPatience, options.wait);
-  if (auto lan = co_await place_on_this_network(options, patience, rng))
-    outcome = co_await try_at(std::move(*lan), options, rng);
+  if (auto lan = co_await place_on_this_network(options, patience, rng)) {
+    outcome = co_await try_at(*lan, options, rng);
+    if (outcome.result) prefer(lan->relay, *outcome.result);
+  }
   co_return std::move(outcome.result);
 }
 

@@ -71,8 +71,9 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     if (session.paths() != nullptr) {
       direct.emplace(
           executor, options.udp_offload, *session.paths(), options.session.token.relays,
-          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram, Instant at) {
-            session.on_udp_datagram(id, from, datagram, at);
+          [this](path::SocketId id, const Endpoint& from, ByteSpan datagram, Instant at,
+                 const std::optional<bulk::Opened>& ahead) {
+            session.on_udp_datagram(id, from, datagram, at, ahead);
           },
           [this] { schedule(); }, [this] { reconnect_relays(); });
       direct->start();
@@ -103,6 +104,8 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     last_turn = at;
     session.on_timeout(at, wall_now());
     start_relays();
+    drain_events(at);  // before the stream's end is made: who is there
+    if (stopped) return;
     if (sending()) {
       feed_stream();
     } else {
@@ -111,7 +114,10 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     feed_messages();
     transmit(at);
     drain_events(at);
-    if (!stopped) arm();
+    if (stopped) return;
+    // The source has more, and what has left made room for it: nobody else would tell.
+    if (source && !finish_sent && !source_is_dry && !session.room().empty()) schedule();
+    arm();
   }
 
   void start_relays() {
@@ -135,17 +141,18 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
 
   // stdin -> session. Reading starts when the session is open, so a refused pipe has eaten nothing.
   void feed_stream() {
+    source_is_dry = false;
     if (!session.is_open()) return;
     if (!source && !finish_sent) source = options.make_source(notifier());
     while (source && !finish_sent) {
-      const ByteView bytes = source->peek();
-      if (!bytes.empty()) {
-        const std::size_t taken = session.write(bytes);
-        source->consume(taken);
-        if (taken < bytes.size()) return;
+      const ByteSpan room = session.room();
+      if (room.empty()) return;
+      if (const std::size_t size = source->read(room); size > 0) {
+        session.commit(size);
         continue;
       }
-      if (!source->finished()) return;
+      source_is_dry = !source->finished();
+      if (source_is_dry) return;
       if (const auto fault = source->fault()) {
         session.abort(fault->code, fault->reason, now());
       } else {
@@ -159,10 +166,6 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   void drain_stream(Instant at) {
     if (!session.is_open()) return;
     if (!sink) sink = options.make_sink(notifier());
-    if (const auto fault = sink->fault(); fault && !write_failed) {
-      write_failed = true;
-      session.abort(fault->code, fault->reason, at);
-    }
     if (write_failed) return;
     for (;;) {
       const ByteView bytes = session.readable();
@@ -170,6 +173,10 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
       const std::size_t taken = sink->write(bytes);
       if (taken == 0) break;
       session.consume(taken, at);
+    }
+    if (const auto fault = sink->fault()) {
+      write_failed = true;
+      return session.abort(fault->code, fault->reason, at);
     }
     if (stream_ended && !sink_finishing && session.readable().empty()) {
       sink_finishing = true;
@@ -192,15 +199,19 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void transmit(Instant at) {
+    if (direct)
+      if (auto opener = session.poll_opener()) direct->use(std::move(opener));
     for (int i = 0; i < kPacketsPerTurn; ++i) {
       const ByteSpan packet = direct ? direct->room() : ByteSpan(relay_packet);
-      const auto out = session.poll_transmit(packet, at);
+      if (packet.empty()) return direct->flush();  // goes on when there is room again
+      bulk::Seal seal;
+      const auto out = session.poll_transmit(packet, at, &seal);
       if (!out) {
         if (direct) direct->flush();
         return;
       }
       if (const auto* by_udp = std::get_if<path::Transmit>(&*out)) {
-        direct->send(*by_udp, ByteView(packet).first(by_udp->size));
+        direct->send(*by_udp, ByteView(packet).first(by_udp->size), std::move(seal));
         continue;
       }
       const auto& by_relay = std::get<session::Session::RelayTransmit>(*out);
@@ -216,9 +227,9 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   void drain_events(Instant at) {
     while (auto event = session.poll_event()) {
       std::visit(Overloaded{
-                     [&](const session::ClaimedBy&) {
+                     [&](const session::ClaimedBy& claimed) {
                        opened_at = at;
-                       observer.on_claimed();
+                       observer.on_claimed(claimed.binding);
                        schedule();
                      },
                      [&](const session::RelayInUse& use) {
@@ -256,7 +267,8 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
       armed_for.reset();
       return;
     }
-    if (armed_for && *armed_for == *next) return;
+    // One that comes too early costs a turn; deadlines that move away with every ack cost a system call each.
+    if (armed_for && *armed_for <= *next) return;
     armed_for = *next;
     timer.expires_after(std::max<Duration>(*next - now(), Duration::zero()));
     timer.async_wait([self = shared_from_this()](boost::system::error_code error) {
@@ -364,6 +376,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   bool turn_scheduled = false, stopped = false;
   bool finish_sent = false, write_failed = false, stream_ended = false, sink_finishing = false,
        confirmed = false;
+  bool source_is_dry = false;  // it will notify
   bool silence_told = false, direct_stopped = false;
 };
 

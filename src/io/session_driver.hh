@@ -24,7 +24,9 @@ struct SessionReport {
 class SessionObserver {
 public:
   virtual ~SessionObserver() = default;
-  virtual void on_claimed() = 0;
+  /// Both ends are there. `binding`: from the handshake, the same at both ends and nowhere else. Comes before
+  /// the stream's end is made.
+  virtual void on_claimed(const ByteArray<32>& binding) = 0;
   virtual void on_relay_path(std::size_t relay, const session::RelayRef& ref) = 0;
   virtual void on_direct_path(const path::Route& route) = 0;
   /// Traffic is on the relay again.

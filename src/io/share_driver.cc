@@ -63,6 +63,9 @@ struct ShareDriver::Impl final : TunnelTransport {
   std::optional<session::TunnelListener::Transmit> core_transmit(ByteSpan out, Instant at) override {
     return listener.poll_transmit(out, at);
   }
+  std::optional<std::size_t> core_more(ByteSpan out, Instant at) override {
+    return listener.poll_more(out, at);
+  }
   std::optional<Instant> core_next_timeout() const override { return listener.next_timeout(); }
 
   void core_events(Instant at) override {

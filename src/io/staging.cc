@@ -83,6 +83,8 @@ Staging::Staging(int destination, const transfer::Manifest& manifest)
   tree_ = make_directory(directory_.get(), "tree");
   manifest_key_ = transfer::manifest_key(manifest);
   earlier_ = transfer::parse_journal(read_journal());
+  for (const transfer::JournalPlaced& placed : earlier_.placed)
+    if (placed.manifest == manifest_key_) placed_.insert({placed.device, placed.inode});
 }
 
 Staging::~Staging() {
@@ -92,12 +94,11 @@ Staging::~Staging() {
 }
 
 bool Staging::was_placed(const struct stat& found) const {
-  const transfer::JournalPlaced wanted{
-      .manifest = manifest_key_, .device = found.st_dev, .inode = found.st_ino};
-  return std::find(earlier_.placed.begin(), earlier_.placed.end(), wanted) != earlier_.placed.end();
+  return placed_.contains({found.st_dev, found.st_ino});
 }
 
 void Staging::about_to_place(const struct stat& entry) {
+  if (!placed_.insert({entry.st_dev, entry.st_ino}).second) return;  // an earlier try had said so
   earlier_.placed.push_back({.manifest = manifest_key_, .device = entry.st_dev, .inode = entry.st_ino});
   Writer w(pending_);
   transfer::journal_placed(w, earlier_.placed.back());
@@ -115,9 +116,11 @@ Bytes Staging::read_journal() const {
   return out;
 }
 
-std::unordered_map<std::uint32_t, Kept> Staging::survey(bool with_sha256, const std::atomic<bool>& stop) {
+std::unordered_map<std::uint32_t, Kept> Staging::survey(bool with_sha256, const std::atomic<bool>& stop,
+                                                        std::atomic<std::uint64_t>& checked) {
   with_sha256_ = with_sha256;
   stop_ = &stop;
+  checked_ = &checked;
   const auto left = names_in(tree_.get());
   if (!left) fail("cannot read " + name_, left.error());
   if (!left->empty()) {
@@ -139,6 +142,8 @@ std::unordered_map<std::uint32_t, Kept> Staging::survey(bool with_sha256, const 
     }
   }
   if (auto flushed = flush(); !flushed) fail("cannot write the journal in " + name_, flushed.error());
+  // Before it replaces the one that earlier tries wrote: else the power could take both.
+  if (auto synced = sync_journal(); !synced) fail("cannot write the journal in " + name_, synced.error());
   if (::renameat(directory_.get(), "journal.new", directory_.get(), "journal") != 0)
     fail("cannot replace the journal in " + name_, errno);
   earlier_.files.clear();
@@ -199,6 +204,7 @@ void Staging::survey_file(int directory, const std::string& name, std::uint32_t 
     if (!read_fully(file->get(), std::uint64_t{kept.blocks} * transfer::kBlockBytes, block)) return false;
     if (said.holes > 0 ? !is_zero(block) : transfer::block_digest(block) != said.digest) return false;
     hash.update(block);
+    *checked_ += block.size();
     if (kept.sha256) kept.sha256->update(block);
     ++kept.blocks;
     kept.journal.push_back(said.holes > 0 ? transfer::JournalBlock{.holes = 1, .digest = {}} : said);
@@ -245,9 +251,19 @@ std::expected<void, int> Staging::flush() {
   return {};
 }
 
+std::expected<void, int> Staging::sync_journal() {
+  while (::fdatasync(journal_.get()) != 0)
+    if (errno != EINTR) return std::unexpected(errno);
+  // And its name; some file systems have nothing to sync in a directory, and say so.
+  if (::fsync(directory_.get()) != 0 && errno != EINVAL && errno != ENOTSUP) return std::unexpected(errno);
+  return {};
+}
+
 void Staging::remove() {
   removed_ = true;
   journal_.reset();
+  // The journal last: whoever is killed meanwhile finds in it that everything is in place.
+  (void)remove_beneath(directory_.get(), "tree");
   (void)remove_beneath(destination_, name_);  // what stays behind is a hidden directory without use
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -43,12 +44,14 @@ public:
   /// Takes an empty one away.
   ~Staging();
 
-  /// An earlier try has put exactly this manifest's entry in place, and died before it could say so.
+  /// An earlier try, or this one, has put exactly this manifest's entry in place.
   bool was_placed(const struct stat& found) const;
 
   /// Reads what earlier tries left, removes what does not belong, and starts a journal of the rest.
   /// Errors: throws DiskError, Stopped.
-  std::unordered_map<std::uint32_t, Kept> survey(bool with_sha256, const std::atomic<bool>& stop);
+  /// `checked`: bytes read again so far, for whoever waits.
+  std::unordered_map<std::uint32_t, Kept> survey(bool with_sha256, const std::atomic<bool>& stop,
+                                                 std::atomic<std::uint64_t>& checked);
 
   int tree() const { return tree_.get(); }
   const std::string& name() const { return name_; }
@@ -58,10 +61,13 @@ public:
   void block_written(const transfer::BlockDigest& digest);
   void hole_written(std::uint32_t blocks);
   std::size_t unflushed() const { return pending_.size(); }
-  /// Before an entry at the top of the tree is moved; flush() it.
+  /// Before an entry is moved: one at the top of the tree, or any in a directory that is merged. flush() it.
   void about_to_place(const struct stat& entry);
   /// Errors: errno; what was not written is kept for the next flush.
   std::expected<void, int> flush();
+
+  /// Forces what was flushed to the disk, and the journal's name. Errors: errno.
+  std::expected<void, int> sync_journal();
 
   /// Everything has its final name: takes the directory away.
   void remove();
@@ -79,6 +85,7 @@ private:
   Bytes pending_;
   ByteArray<16> manifest_key_{};
   transfer::Journal earlier_;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> placed_;  // of this manifest; device and inode
   bool removed_ = false;
 
   // While surveying.
@@ -86,6 +93,7 @@ private:
   std::unordered_map<std::uint32_t, Kept> kept_;
   bool with_sha256_ = false;
   const std::atomic<bool>* stop_ = nullptr;
+  std::atomic<std::uint64_t>* checked_ = nullptr;
 };
 
 }  // namespace dh::io

@@ -1,7 +1,7 @@
 #pragma once
 
-// What stands at the two ends of a session's one stream: a file, a pipe, or the files of a transfer. Each is
-// filled or emptied by a thread of its own, so that a slow disk never holds up the network loop.
+// What stands at the two ends of a session's one stream: a file, a pipe, or the files of a transfer. What may
+// block (a disk) is filled or emptied by a thread of its own, so that it never holds up the network loop.
 
 #include <functional>
 #include <memory>
@@ -22,14 +22,21 @@ struct StreamFault {
   std::string reason;
 };
 
+inline StreamFault read_fault(const std::string& why) {
+  return {bulk::AbortCode::ReadFailed, "cannot read the input: " + why};
+}
+inline StreamFault write_fault(const std::string& why) {
+  return {bulk::AbortCode::WriteFailed, "cannot write the output: " + why};
+}
+
 /// Where the stream's bytes come from. Called on the driver's executor only.
 class StreamSource {
 public:
   virtual ~StreamSource() = default;
-  /// Bytes that are ready; valid until the next call.
-  virtual ByteView peek() = 0;
-  virtual void consume(std::size_t size) = 0;
-  /// Nothing comes any more, and everything was consumed.
+  /// Puts what is ready into `room` and says how much. 0: nothing any more, or nothing yet; then the end
+  /// notifies when there is.
+  virtual std::size_t read(ByteSpan room) = 0;
+  /// Nothing comes any more, and everything was read.
   virtual bool finished() const = 0;
   virtual std::optional<StreamFault> fault() const = 0;
   /// Of the whole stream; 0: not known (yet).

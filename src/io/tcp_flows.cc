@@ -1,5 +1,7 @@
 #include "io/tcp_flows.hh"
 
+#include <array>
+
 #include <netinet/tcp.h>
 
 #include "base/overloaded.hh"
@@ -8,8 +10,8 @@
 namespace dh::io {
 namespace {
 
-constexpr std::size_t kScratchBytes = 128 << 10;  // of one read
-constexpr std::size_t kTurnBytes = 512 << 10;     // of one socket, then others get their turn
+constexpr std::size_t kPiecesPerWrite = 8;     // 512 KiB where a stream is busy
+constexpr std::size_t kTurnBytes = 512 << 10;  // of one socket, then others get their turn
 
 }  // namespace
 
@@ -44,8 +46,7 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
         connection(&connection_in),
         on_change(std::move(on_change_in)),
         on_wanted(std::move(on_wanted_in)),
-        on_reset(std::move(on_reset_in)),
-        scratch(kScratchBytes) {}
+        on_reset(std::move(on_reset_in)) {}
 
   FlowPtr find(quic::StreamId stream) const {
     const auto found = flows.find(stream);
@@ -67,24 +68,20 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
 
   void read_socket(const FlowPtr& flow) {
     for (std::size_t turn = 0; flow->bridge.reads_tcp() && !flow->bridge.is_over() && turn < kTurnBytes;) {
-      const std::size_t room = std::min(connection->writable(flow->stream), scratch.size());
-      if (room == 0) {
-        connection->write(flow->stream,
-                          ByteView(scratch).first(1));  // takes nothing, and StreamWritable will come
-        return;
-      }
+      const ByteSpan room = connection->room(flow->stream);
+      if (room.empty()) return;  // StreamWritable will come
       boost::system::error_code error;
-      const std::size_t size = flow->socket->read_some(asio::buffer(scratch.data(), room), error);
+      const std::size_t size = flow->socket->read_some(asio::buffer(room.data(), room.size()), error);
+      connection->wrote(flow->stream, error ? 0 : size);
       if (error == asio::error::would_block || error == asio::error::try_again) break;
       if (error == asio::error::eof) {
         flow->bridge.on_tcp_end();
       } else if (error) {
         flow->bridge.on_tcp_failed();
       } else {
-        connection->write(flow->stream, ByteView(scratch).first(size));
         counters.bytes_to_stream += size;
         turn += size;
-        if (size < room) break;
+        if (size < room.size()) break;
       }
     }
     act(flow);
@@ -109,14 +106,19 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
     if (!flow->socket || flow->waits_writable) return;
     const Instant at = now();
     while (flow->bridge.writes_tcp() && !flow->bridge.is_over()) {
-      const ByteView piece = connection->readable(flow->stream);
-      if (piece.empty()) {
+      std::array<ByteView, kPiecesPerWrite> pieces;
+      const std::size_t count = connection->readable(flow->stream, pieces);
+      if (count == 0) {
         if (!connection->at_end(flow->stream)) return;
         flow->bridge.on_stream_end();
         break;
       }
+      // All in one call: each would wake up who reads.
+      std::array<asio::const_buffer, kPiecesPerWrite> buffers;
+      for (std::size_t i = 0; i < count; ++i) buffers[i] = asio::buffer(pieces[i].data(), pieces[i].size());
       boost::system::error_code error;
-      const std::size_t size = flow->socket->write_some(asio::buffer(piece.data(), piece.size()), error);
+      const std::size_t size =
+          flow->socket->write_some(std::span<const asio::const_buffer>(buffers).first(count), error);
       if (error == asio::error::would_block || error == asio::error::try_again) return wait_writable(flow);
       if (error) {
         flow->bridge.on_tcp_failed();
@@ -190,7 +192,6 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
   OnChange on_change;
   OnWanted on_wanted;
   OnReset on_reset;
-  Bytes scratch;
   std::map<quic::StreamId, FlowPtr> flows;
   FlowCounters counters;
 };

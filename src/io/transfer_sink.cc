@@ -13,7 +13,7 @@
 namespace dh::io {
 namespace {
 
-constexpr std::size_t kRingBytes = 2u << 20;  // taken from the network ahead of the disk
+constexpr std::size_t kRingBytes = 3u << 19;  // taken from the network ahead of the disk: a block and a half
 constexpr auto kSpaceRetry = std::chrono::seconds(1);
 
 ReceiveProblem problem_of(const transfer::Refusal& refusal) {
@@ -54,18 +54,7 @@ public:
     receiving_->start(std::move(notify));
   }
   ~End() override { receiving_->stop(); }
-  std::size_t write(ByteView data) override {
-    std::size_t taken = 0;
-    while (taken < data.size()) {
-      const ByteSpan room = receiving_->ring_.free_now();
-      if (room.empty()) break;
-      const std::size_t size = std::min(room.size(), data.size() - taken);
-      std::memcpy(room.data(), data.data() + taken, size);
-      receiving_->ring_.produced(size);
-      taken += size;
-    }
-    return taken;
-  }
+  std::size_t write(ByteView data) override { return receiving_->ring_.write_now(data); }
   void finish() override { receiving_->ring_.end(); }
   bool finished() const override { return receiving_->finished_; }
   std::optional<StreamFault> fault() const override {
@@ -155,7 +144,9 @@ void Receiving::run() {
 
 void Receiving::receive() {
   for (;;) {
-    const ByteView bytes = ring_.wait_filled();
+    ByteView bytes = ring_.wait_filled();
+    if (const std::size_t wanted = core_.likes(bytes); wanted > bytes.size())
+      bytes = ring_.wait_filled(wanted);
     if (bytes.empty()) break;
     const auto step = core_.on_bytes(bytes);
     if (!step) return end_with(problem_of(step.error()));
@@ -210,12 +201,12 @@ void Receiving::on_offer() {
     const Destination destination = hooks_.destination(manifest);
     WriterWaits& waits = *this;
     writer_ = std::make_unique<TreeWriter>(destination.directory, waits);
+    taken = writer_->begin(manifest, destination.only_name);
     policy.destination_folds = writer_->folds_case();
     if (policy.destination_folds) {
       if (auto good = transfer::check_names(manifest, policy); !good)
         return end_with(problem_of(good.error()));
     }
-    taken = writer_->begin(manifest, destination.only_name);
   }
   asking_ = true;
   auto plan = hooks_.decide(manifest, taken);
@@ -227,19 +218,22 @@ void Receiving::on_offer() {
   if (writer_) {
     answer.spans = writer_->prepare(*plan);
     bytes_kept_ = writer_->bytes_kept();
-    bytes_ += writer_->bytes_kept();
   } else {
     answer.spans = {{.wish = transfer::Span::Wish::Whole, .first = 0, .count = 1}};
   }
   for (const transfer::Span& span : answer.spans) {
     if (span.wish != transfer::Span::Wish::Skip) continue;
     for (std::uint32_t i = span.first; i < span.first + span.count; ++i) {
-      bytes_ += manifest[i].size;
+      bytes_kept_ += manifest[i].size;
       files_ += manifest[i].has_content();
     }
   }
-  if (core_.verify()) check_.emplace(options_.session_id, core_.sender_nonce(), options_.nonce);
+  bytes_ += bytes_kept_;
+  if (core_.verify()) check_.emplace(binding_, core_.sender_nonce(), options_.nonce);
   for (Bytes& message : answer.serialize()) say(std::move(message));
+  boost::asio::post(executor_, [self = shared_from_this()] {
+    if (!self->stopped_) self->hooks_.accepted(self->bytes_kept_);
+  });
   core_.answer(answer);
 }
 
@@ -262,6 +256,7 @@ void Receiving::on_file(const transfer::FileArrived& file) {
 // Everything arrived: now it gets its names. Only then the sender is told.
 void Receiving::finish() {
   transfer::ResultMessage result;
+  placing_ = true;
   if (writer_) {
     report_.outcome = writer_->commit();
     result = {report_.outcome.failed, report_.outcome.first_failure};

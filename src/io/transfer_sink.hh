@@ -52,6 +52,8 @@ public:
   /// `taken`: entries at the top whose names exist. Errors: the problem to end with.
   virtual std::expected<WritePlan, ReceiveProblem> decide(const transfer::Manifest& manifest,
                                                           const std::vector<std::uint32_t>& taken) = 0;
+  /// The sender has been told what is wanted; `kept_bytes` of it are here already. Called on the executor.
+  virtual void accepted(std::uint64_t kept_bytes) = 0;
   /// A whole text, checked. Errors: throws DiskError.
   virtual void show_text(const std::string& text) = 0;
 };
@@ -59,7 +61,6 @@ public:
 struct ReceivingOptions {
   bool allow_hidden = false;
   ByteArray<16> nonce{};
-  ByteArray<16> session_id{};  // for the check string
 };
 
 /// How it went; whole once the session is over.
@@ -82,14 +83,21 @@ public:
   ~Receiving() override;
 
   SinkMaker sink();
+  /// Of the session, for the check string; before the sink is made.
+  void bind(const ByteArray<32>& binding) { binding_ = binding; }
 
   /// Empty until the manifest is here; then it does not change any more.
   const transfer::Manifest* manifest() const { return offered_ ? &core_.manifest() : nullptr; }
   transfer::Progress progress() const;
-  std::uint64_t bytes_kept() const { return bytes_kept_; }  // from earlier tries
+  /// From earlier tries, or not wanted.
+  std::uint64_t bytes_kept() const { return bytes_kept_; }
   /// Why nothing moves at the moment; empty: it does.
   std::string paused() const;
   bool is_asking() const { return asking_; }
+  /// Everything arrived and gets its final names.
+  bool is_placing() const { return placing_; }
+  /// Of earlier tries, read again so far.
+  std::uint64_t bytes_checked() const { return checked_; }
   /// Ends waiting in a hook: hooks look at it.
   const std::atomic<bool>& stopping() const override { return stopped_; }
   /// The session is complete: the sender knows.
@@ -114,11 +122,13 @@ private:
 
   void wait_for_space(const std::string& why) override;
   void space_is_back() override;
+  std::atomic<std::uint64_t>& checked() override { return checked_; }
 
   boost::asio::any_io_executor executor_;
   std::function<void(Bytes)> send_;
   ReceivingHooks& hooks_;
   const ReceivingOptions options_;
+  ByteArray<32> binding_{};
 
   ByteRing ring_;
   PumpNotify notify_;
@@ -127,8 +137,8 @@ private:
   std::condition_variable stop_heard_;
   std::optional<StreamFault> fault_;  // under mutex_
   std::string paused_;                // under mutex_
-  std::atomic<bool> stopped_ = false, offered_ = false, asking_ = false, finished_ = false;
-  std::atomic<std::uint64_t> bytes_ = 0, bytes_kept_ = 0;
+  std::atomic<bool> stopped_ = false, offered_ = false, asking_ = false, placing_ = false, finished_ = false;
+  std::atomic<std::uint64_t> bytes_ = 0, bytes_kept_ = 0, checked_ = 0;
   std::atomic<std::uint32_t> files_ = 0, entry_ = 0;
 
   // The thread's, until it has ended.

@@ -21,6 +21,8 @@ using transfer::Span;
 
 constexpr std::size_t kRingBytes = 2u << 20;  // read ahead of the network: a block and its successor
 
+constexpr std::size_t kBatchBytes = 64u << 10;
+
 // Bytes read, fewer only at the end of the file. Errors: errno.
 std::expected<std::size_t, int> read_at(int fd, std::uint64_t at, ByteSpan into) {
   std::size_t done = 0;
@@ -51,8 +53,7 @@ public:
     sending_->start(std::move(notify));
   }
   ~End() override { sending_->stop(); }
-  ByteView peek() override { return sending_->ring_.filled_now(); }
-  void consume(std::size_t size) override { sending_->ring_.consumed(size); }
+  std::size_t read(ByteSpan room) override { return sending_->ring_.read_now(room); }
   bool finished() const override { return sending_->ring_.drained(); }
   std::optional<StreamFault> fault() const override {
     const std::lock_guard lock(sending_->mutex_);
@@ -64,11 +65,11 @@ private:
   std::shared_ptr<Sending> sending_;
 };
 
-Sending::Sending(SourceTree tree, const SendingOptions& options)
+Sending::Sending(SourceTree tree, const SendingOptions& options, Rescan rescan)
     : tree_(std::move(tree)),
       options_(options),
+      rescan_(std::move(rescan)),
       reader_(tree_),
-      core_(tree_.manifest, {.verify = options.verify, .nonce = options.nonce}),
       ring_(kRingBytes) {}
 
 Sending::Sending(std::string text, const SendingOptions& options)
@@ -76,7 +77,6 @@ Sending::Sending(std::string text, const SendingOptions& options)
       text_(std::move(text)),
       options_(options),
       reader_(tree_),
-      core_(tree_.manifest, {.verify = options.verify, .nonce = options.nonce}),
       ring_(kRingBytes) {}
 
 Sending::~Sending() {
@@ -107,7 +107,9 @@ void Sending::stop() {
 
 std::optional<std::string> Sending::on_message(ByteView message) {
   const std::lock_guard lock(mutex_);
-  const auto heard = core_.on_message(message);
+  std::expected<transfer::MessageReader::Heard, transfer::Refusal> heard =
+      std::unexpected(transfer::Refusal{transfer::Fault::BadAnswer});  // before anything was offered
+  if (core_) heard = core_->on_message(message);
   if (!heard) {
     fault_ = StreamFault{bulk::AbortCode::ProtocolError, transfer::sentence(heard.error())};
     ring_.end();
@@ -116,7 +118,7 @@ std::optional<std::string> Sending::on_message(ByteView message) {
   }
   if (const auto* paused = std::get_if<transfer::PausedMessage>(&*heard)) return paused->why;
   if (const auto* result = std::get_if<transfer::ResultMessage>(&*heard)) result_ = *result;
-  if (core_.answered()) {
+  if (core_->answered()) {
     answered_ = true;
     heard_.notify_all();
   }
@@ -142,10 +144,20 @@ void Sending::run() {
   notify_();
 }
 
+void Sending::flush() {
+  push(out_);
+  out_.clear();
+}
+
+// Every push wakes the network loop: small files go together.
+void Sending::appended() {
+  if (out_.size() >= kBatchBytes) flush();
+}
+
 void Sending::push(ByteView bytes) {
   stream_bytes_ += bytes.size();
   while (!bytes.empty()) {
-    const ByteSpan room = ring_.wait_free();
+    const ByteSpan room = ring_.wait_free(std::min(bytes.size(), kBatchBytes));
     if (room.empty()) throw GaveUp();
     const std::size_t size = std::min(room.size(), bytes.size());
     std::memcpy(room.data(), bytes.data(), size);
@@ -156,24 +168,34 @@ void Sending::push(ByteView bytes) {
 }
 
 void Sending::stream() {
+  if (rescan_) {
+    if (auto again = rescan_(stopped_)) tree_ = std::move(*again);
+    if (stopped_) throw GaveUp();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    core_.emplace(tree_.manifest,
+                  transfer::SenderCore::Options{.verify = options_.verify, .nonce = options_.nonce});
+  }
+  ready_ = true;
   for (bool more = true; more;) {
     {
       const std::lock_guard lock(mutex_);
-      more = core_.poll_offer(out_);
+      more = core_->poll_offer(out_);
     }
-    push(out_);
+    flush();
   }
   {
     std::unique_lock lock(mutex_);
-    heard_.wait(lock, [&] { return stopped_ || fault_ || core_.answered(); });
+    heard_.wait(lock, [&] { return stopped_ || fault_ || core_->answered(); });
     if (stopped_ || fault_) throw GaveUp();
-    if (options_.verify) check_.emplace(options_.session_id, options_.nonce, core_.answer().nonce);
+    if (options_.verify) check_.emplace(options_.binding, options_.nonce, core_->answer().nonce);
   }
   for (;;) {
     std::optional<Span> next;
     {
       const std::lock_guard lock(mutex_);
-      next = core_.next_task();
+      next = core_->next_task();
     }
     if (!next) break;
     task(*next);
@@ -181,9 +203,9 @@ void Sending::stream() {
   {
     const std::lock_guard lock(mutex_);
     Writer w(out_);
-    core_.finish(w);
+    core_->finish(w);
   }
-  push(out_);
+  flush();
   const std::lock_guard lock(mutex_);
   marks_.mark(stream_bytes_, at_);
 }
@@ -193,7 +215,7 @@ void Sending::advance(std::uint32_t entry, std::uint64_t bytes, bool whole) {
   at_.bytes += bytes;
   at_.files += whole;
   const std::lock_guard lock(mutex_);
-  marks_.mark(stream_bytes_, at_);
+  marks_.mark(stream_bytes_ + out_.size(), at_);
 }
 
 void Sending::task(const Span& span) {
@@ -214,6 +236,7 @@ void Sending::task(const Span& span) {
 
 template <class Hash>
 bool Sending::hash_prefix(int fd, std::uint64_t size, Hash&& hash) {
+  if (size >= kBlockBytes) flush();  // the receiver has something to do meanwhile
   block_.resize(kBlockBytes);
   for (std::uint64_t at = 0; at < size;) {
     if (stopped_) throw GaveUp();
@@ -223,6 +246,7 @@ bool Sending::hash_prefix(int fd, std::uint64_t size, Hash&& hash) {
     if (!got || *got != room.size()) return false;
     hash(ByteView(room));
     at += room.size();
+    bytes_compared_ += room.size();
   }
   return true;
 }
@@ -264,16 +288,16 @@ void Sending::fail(std::uint32_t entry, ReadFailure failure) {
   {
     const std::lock_guard lock(mutex_);
     Writer w(out_);
-    core_.fail(entry, failure.reason, failure.why, w);
+    core_->fail(entry, failure.reason, failure.why, w);
   }
-  push(out_);
+  appended();
   failures_.push_back({tree_.manifest.path(entry), std::move(failure.why), failure.reason});
 }
 
 void Sending::end_file(std::uint32_t entry, const std::optional<ByteArray<32>>& sha256) {
   Writer w(out_);
   transfer::FileEndRecord{entry, tree_.manifest[entry].size, sha256}.serialize(w);
-  push(out_);
+  appended();
   if (!sha256) return;
   check_->file(entry, *sha256);
   digests_.push_back({tree_.manifest.path(entry), *sha256});
@@ -330,7 +354,7 @@ void Sending::send_blocks(std::uint32_t entry, int fd, std::uint32_t first) {
     if (holes > 0) {
       Writer w(out_);
       transfer::HoleRecord{entry, block, holes}.serialize(w);
-      push(out_);
+      appended();
       if (sha256_) {
         std::fill(block_.begin(), block_.end(), std::byte{0});
         for (std::uint32_t i = 0; i < holes; ++i)
@@ -340,19 +364,39 @@ void Sending::send_blocks(std::uint32_t entry, int fd, std::uint32_t first) {
       advance(entry, std::min(about.size, std::uint64_t{block + 1} * kBlockBytes) - at, false);
       continue;
     }
-    const ByteSpan data = ByteSpan(block_).first(block_size(about.size, block));
-    const auto got = read_at(fd, at, data);
-    if (!got) throw ReadFailure{transfer::FailReason::Unreadable, std::strerror(got.error())};
-    if (*got != data.size())
-      throw ReadFailure{transfer::FailReason::Changed, "it became shorter while it was sent"};
-    if (sha256_) sha256_->update(data);
-    Writer w(out_);
-    transfer::BlockRecord{.entry = entry, .block = block, .digest = transfer::block_digest(data), .data = {}}
-        .serialize_header(w, data.size());
-    push(out_);
-    push(ByteView(data));
-    advance(entry, data.size(), false);
+    const std::size_t size = block_size(about.size, block);
+    send_block(fd, entry, block, size);
+    advance(entry, size, false);
   }
+}
+
+// A large one is read to where the network takes it from.
+void Sending::send_block(int fd, std::uint32_t entry, std::uint32_t block, std::size_t size) {
+  constexpr std::size_t kHeader = transfer::BlockRecord::kRecordHeaderBytes;
+  ByteSpan room;
+  if (size >= kBatchBytes) {
+    flush();
+    room = ring_.wait_free(kHeader + size);
+    if (room.empty()) throw GaveUp();
+  }
+  const bool fits = room.size() >= kHeader + size;
+  const ByteSpan data = fits ? room.subspan(kHeader, size) : ByteSpan(block_).first(size);
+  const auto got = read_at(fd, std::uint64_t{block} * kBlockBytes, data);
+  if (!got) throw ReadFailure{transfer::FailReason::Unreadable, std::strerror(got.error())};
+  if (*got != size) throw ReadFailure{transfer::FailReason::Changed, "it became shorter while it was sent"};
+  if (sha256_) sha256_->update(data);
+  Writer w(out_);
+  transfer::BlockRecord{.entry = entry, .block = block, .digest = transfer::block_digest(data), .data = {}}
+      .serialize_header(w, size);
+  if (!fits) {
+    w.bytes(data);
+    return appended();
+  }
+  std::memcpy(room.data(), out_.data(), kHeader);
+  out_.clear();
+  ring_.produced(kHeader + size);
+  stream_bytes_ += kHeader + size;
+  notify_();
 }
 
 void Sending::send_text() {
@@ -362,7 +406,7 @@ void Sending::send_text() {
     Writer w(out_);
     transfer::BlockRecord{.entry = 0, .block = block, .digest = transfer::block_digest(data), .data = {}}
         .serialize_header(w, data.size());
-    push(out_);
+    flush();
     push(data);
     advance(0, data.size(), false);
   }

@@ -54,6 +54,17 @@ std::string numbered_name(const std::string& name, bool is_directory, int number
   return stem + mark + ending;
 }
 
+bool TreePlacer::is_ours(int directory, const std::string& name) const {
+  struct stat info {};
+  return ::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(info);
+}
+
+void TreePlacer::remember(int directory, const std::string& name) {
+  struct stat info {};
+  if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0)
+    placed_.insert({info.st_dev, info.st_ino});
+}
+
 void TreePlacer::failure(const std::string& name, int error) {
   if (failed_++ == 0) first_failure_ = fmt::format("{}: {}", printable(name), std::strerror(error));
 }
@@ -81,6 +92,7 @@ std::expected<TreePlacer::Result, int> TreePlacer::merge(int from, const std::st
     if (conflict == Conflict::Skip) return merged;  // goes away with the staging directory
     if (here != coming) return std::unexpected(here ? EISDIR : ENOTDIR);
     if (::renameat(from, name.c_str(), to, final_name.c_str()) != 0) return std::unexpected(errno);
+    remember(to, final_name);
     return merged;
   }
   const auto source = open_beneath(from, name, O_RDONLY | O_DIRECTORY);
@@ -91,7 +103,14 @@ std::expected<TreePlacer::Result, int> TreePlacer::merge(int from, const std::st
   if (!names) return std::unexpected(names.error());
   for (const std::string& child : *names) {
     const int error = rename_new(source->get(), child, target->get(), child);
-    if (error == 0) continue;
+    if (error == 0) {
+      remember(target->get(), child);
+      continue;
+    }
+    if (error == EEXIST && is_ours(target->get(), child)) {
+      failure(child, EEXIST);
+      continue;
+    }
     if (error != EEXIST || depth >= static_cast<int>(transfer::kMaxDepth)) {
       failure(child, error);
       continue;
@@ -99,7 +118,7 @@ std::expected<TreePlacer::Result, int> TreePlacer::merge(int from, const std::st
     if (const auto inner = merge(source->get(), child, target->get(), child, conflict, depth + 1); !inner)
       failure(child, inner.error());
   }
-  (void)::fsync(target->get());
+  if (::fsync(target->get()) != 0 && errno != EINVAL && errno != ENOTSUP) failure(final_name, errno);
   return merged;
 }
 

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <expected>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "io/tree_writer.hh"
 
@@ -21,6 +23,9 @@ public:
   std::expected<Result, int> place(int from, const std::string& name, int to, const std::string& final_name,
                                    Conflict conflict);
 
+  /// Whether this was moved, as a whole, into a directory that was there.
+  bool is_ours(const struct stat& found) const { return placed_.contains({found.st_dev, found.st_ino}); }
+
   std::uint32_t failed() const { return failed_; }
   const std::string& first_failure() const { return first_failure_; }
 
@@ -28,6 +33,12 @@ private:
   std::expected<Result, int> merge(int from, const std::string& name, int to, const std::string& final_name,
                                    Conflict conflict, int depth);
   void failure(const std::string& name, int error);
+  bool is_ours(int directory, const std::string& name) const;
+  void remember(int directory, const std::string& name);
+
+  // What was placed into directories that are merged, as device and inode: two names of one transfer that the
+  // destination takes for the same must not replace each other.
+  std::set<std::pair<std::uint64_t, std::uint64_t>> placed_;
 
   std::uint32_t failed_ = 0;
   std::string first_failure_;

@@ -56,7 +56,7 @@ struct Walker {
 
   void visit(int directory, const std::string& name, std::uint32_t parent, const std::string& path,
              const std::string& below) {
-    if (is_excluded(name, below)) return;
+    if (is_excluded(name, below) || (options.stop != nullptr && *options.stop)) return;
     struct stat info {};
     if (::fstatat(directory, name.c_str(), &info, options.follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
       leave_out(path, std::strerror(errno), true);

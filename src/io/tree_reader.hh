@@ -3,6 +3,7 @@
 // The sender's files: what a person named becomes a manifest, and its entries can be opened again later.
 // Only regular files are ever read; the receiver names entries by number and can name nothing else.
 
+#include <atomic>
 #include <expected>
 #include <optional>
 #include <string>
@@ -15,8 +16,9 @@
 namespace dh::io {
 
 struct ScanOptions {
-  std::vector<std::string> excludes;  // fnmatch patterns, for a name or for the path below the argument
-  bool follow = false;                // symlinks become what they point to
+  std::vector<std::string> excludes;        // fnmatch patterns, for a name or for the path below the argument
+  bool follow = false;                      // symlinks become what they point to
+  const std::atomic<bool>* stop = nullptr;  // once true, the scan ends early; its result is worth nothing
 };
 
 /// Something that stays behind.

@@ -21,13 +21,14 @@ namespace {
 
 using transfer::EntryKind;
 using transfer::Span;
+using State = TreePlan::State;
 
 constexpr std::size_t kPageBytes = 4096;              // the smallest hole that is kept
 constexpr std::uint64_t kWritebackBytes = 32u << 20;  // then the disk starts, so that the last sync is short
 constexpr std::uint32_t kSyncEachFiles =
     1;  // more are synced all at once: each sync alone waits for the disk
-constexpr std::size_t kJournalBytes = 4096;  // of records waiting: 195 small files
-constexpr std::uint32_t kMostInRun = 256;    // files that one digest answers for
+constexpr std::size_t kJournaledBytes = 1u << 20;  // of content that a kill may cost
+constexpr std::size_t kJournalBytes = 4096;        // of records waiting: 195 small files
 
 [[noreturn]] void fail(const std::string& what, int error) {
   throw DiskError(fmt::format("{}: {}", what, std::strerror(error)));
@@ -49,6 +50,11 @@ std::string absolute(const std::string& path) {
   return out;
 }
 
+// Some file systems have nothing to sync in a directory, and say so.
+int sync_directory(int directory) {
+  return ::fsync(directory) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
+}
+
 mode_t current_umask() {
   const mode_t mask = ::umask(077);
   ::umask(mask);
@@ -65,102 +71,26 @@ TreeWriter::TreeWriter(const std::string& directory, WriterWaits& waits)
 
 TreeWriter::~TreeWriter() = default;
 
-bool TreeWriter::folds_case() {
-  const std::string lower = fmt::format(".derphole-case-{}-a", ::getpid());
-  std::string upper = lower;
-  upper.back() = 'A';
-  const auto made = open_beneath(destination_.get(), lower, O_WRONLY | O_CREAT | O_EXCL, 0600);
-  if (!made) return false;  // whatever the reason, the next step says it better
+// By another spelling of a name that is there for certain: nothing is made for it that a crash could leave.
+bool TreeWriter::folds_case() const {
+  std::string upper = staging_->name();
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
   struct stat info {};
-  const bool folds = ::fstatat(destination_.get(), upper.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
-  (void)::unlinkat(destination_.get(), lower.c_str(), 0);
-  return folds;
-}
-
-bool TreeWriter::exists(const std::string& name) const {
-  struct stat info {};
-  return ::fstatat(destination_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
-}
-
-std::string TreeWriter::final_name(std::uint32_t entry) const {
-  if ((*manifest_)[entry].parent == transfer::kTop) return names_.at(entry);
-  return std::string(manifest_->name(entry));
+  return ::fstatat(destination_.get(), upper.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 std::vector<std::uint32_t> TreeWriter::begin(const transfer::Manifest& manifest,
                                              const std::string& only_name) {
   CHECK(manifest_ == nullptr);
   manifest_ = &manifest;
-  states_.assign(manifest.size(), State::Pending);
   staging_ = std::make_unique<Staging>(destination_.get(), manifest);
-  std::vector<std::uint32_t> taken;
-  for (std::uint32_t i = 0; i < manifest.size(); ++i) {
-    if (manifest[i].parent != transfer::kTop) continue;
-    names_[i] = only_name.empty() ? std::string(manifest.name(i)) : only_name;
-    struct stat info {};
-    if (::fstatat(destination_.get(), names_[i].c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
-      continue;
-    was_placed_[i] = staging_->was_placed(info);
-    if (!was_placed_[i]) taken.push_back(i);
-  }
-  return taken;
-}
-
-void TreeWriter::check_names_free(const WritePlan& plan) const {
-  for (const auto& [entry, name] : names_) {
-    const auto earlier = was_placed_.find(entry);
-    const bool is_ours = earlier != was_placed_.end() && earlier->second;
-    if (plan.conflicts.contains(entry) || is_ours || !exists(name)) continue;
-    throw DiskError(fmt::format("{} exists in {}", printable(name), printable(path_, 1000)));
-  }
-}
-
-TreeWriter::There TreeWriter::at_destination(DirectoryChain& chain, std::uint32_t entry) const {
-  const auto parent = chain.parent_of(entry);
-  if (!parent) return parent.error() == ENOENT ? There::Nothing : There::Unreachable;
-  struct stat info {};
-  if (::fstatat(*parent, final_name(entry).c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT ? There::Nothing : There::Unreachable;
-  return S_ISDIR(info.st_mode) ? There::Directory : There::Other;
-}
-
-// What exists and stays is not asked for; what cannot be merged is noticed before the first byte.
-void TreeWriter::mark_skipped(const WritePlan& plan) {
-  DirectoryChain here(destination_.get(), *manifest_, DirectoryChain::Missing::Fail,
-                      [this](std::uint32_t entry) { return final_name(entry); });
-  std::vector<std::uint32_t> top(manifest_->size());
-  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
-    top[i] = (*manifest_)[i].parent == transfer::kTop ? i : top[(*manifest_)[i].parent];
-    if (const auto placed = was_placed_.find(top[i]); placed != was_placed_.end() && placed->second) {
-      states_[i] = State::Skipped;
-      continue;
-    }
-    const auto found = plan.conflicts.find(top[i]);
-    if (found == plan.conflicts.end() || found->second == Conflict::Rename) continue;
-    const There there = at_destination(here, i);
-    if (there == There::Nothing) continue;
-    const bool fits = (there == There::Directory) == ((*manifest_)[i].kind == EntryKind::Directory) &&
-                      there != There::Unreachable;
-    if (found->second == Conflict::Skip) {
-      if (there != There::Directory || !fits) states_[i] = State::Skipped;
-    } else if (!fits) {
-      throw DiskError(
-          fmt::format("{} is a directory on one side and a file on the other, or lies behind a link here",
-                      printable(manifest_->path(i), 1000)));
-    }
-  }
+  plan_.emplace(destination_.get(), path_, manifest, only_name, *staging_);
+  return plan_->taken();
 }
 
 void TreeWriter::check_space() const {
-  std::uint64_t wanted = 0;
-  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
-    if ((*manifest_)[i].kind != EntryKind::File || (*manifest_)[i].sparse || states_[i] == State::Skipped)
-      continue;
-    const auto kept = kept_.find(i);
-    const std::uint64_t here =
-        kept == kept_.end() ? 0 : std::uint64_t{kept->second.blocks} * transfer::kBlockBytes;
-    wanted += (*manifest_)[i].size - std::min((*manifest_)[i].size, here);
-  }
+  const std::uint64_t wanted = plan_->bytes_missing(kept_);
   struct statvfs info {};
   if (::fstatvfs(destination_.get(), &info) != 0) return;
   const std::uint64_t free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize;
@@ -170,65 +100,21 @@ void TreeWriter::check_space() const {
 }
 
 std::vector<Span> TreeWriter::prepare(const WritePlan& plan) {
-  CHECK(staging_ != nullptr);
+  CHECK(plan_.has_value());
   const transfer::Manifest& manifest = *manifest_;
   verify_ = plan.verify;
-  for (const auto& [entry, name] : names_) {
-    const auto found = plan.conflicts.find(entry);
-    conflicts_[entry] = found == plan.conflicts.end() ? Conflict::Refuse : found->second;
-  }
-  check_names_free(plan);
-  mark_skipped(plan);
+  plan_->decide(plan);
   staged_ = std::make_unique<DirectoryChain>(
       staging_->tree(), manifest, DirectoryChain::Missing::Create,
       [&manifest](std::uint32_t entry) { return std::string(manifest.name(entry)); });
-  kept_ = staging_->survey(verify_, waits_.stopping());
+  kept_ = staging_->survey(verify_, waits_.stopping(), waits_.checked());
   check_space();
   for (const auto& [entry, kept] : kept_) {
     bytes_kept_ += std::min(manifest[entry].size, std::uint64_t{kept.blocks} * transfer::kBlockBytes);
     files_kept_ += kept.is_whole;
   }
   sync_each_ = manifest.files() <= kSyncEachFiles;
-  return spans();
-}
-
-std::vector<Span> TreeWriter::spans() const {
-  std::vector<Span> out;
-  RunningBlake2b run;
-  const auto close_run = [&] {
-    if (!out.empty() && out.back().wish == Span::Wish::Have) out.back().digest = run.digest();
-    run = RunningBlake2b();
-  };
-  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
-    const auto kept = kept_.find(i);
-    Span span{.wish = Span::Wish::Whole, .first = i};
-    if (states_[i] == State::Skipped) {
-      span.wish = Span::Wish::Skip;
-    } else if (kept != kept_.end()) {
-      span.wish = kept->second.is_whole ? Span::Wish::Have : Span::Wish::Resume;
-      span.blocks = kept->second.is_whole ? 0 : kept->second.blocks;
-      span.digest = kept->second.digest;
-    } else if (!(*manifest_)[i].has_content() && !out.empty()) {
-      span.wish = out.back().wish;  // whatever makes the run longer
-      if (span.wish == Span::Wish::Resume) span.wish = Span::Wish::Whole;
-    }
-    const bool extends = !out.empty() && out.back().wish == span.wish && span.wish != Span::Wish::Resume &&
-                         (span.wish != Span::Wish::Have || out.back().count < kMostInRun);
-    if (!extends) {
-      close_run();
-      out.push_back(span);
-    } else {
-      ++out.back().count;
-    }
-    if (span.wish == Span::Wish::Have && kept != kept_.end()) {
-      Bytes size;
-      Writer(size).u64((*manifest_)[i].size);
-      run.update(size);
-      run.update(kept->second.digest);
-    }
-  }
-  close_run();
-  return out;
+  return plan_->spans(kept_);
 }
 
 // Repeats a call that returns -1 and sets errno while the disk is full. Errors: throws.
@@ -324,7 +210,8 @@ void TreeWriter::write(const transfer::BlockArrived& block) {
     unsynced_from_ = written_end_;
   }
   staging_->block_written(block.digest);
-  if (block.data.size() == transfer::kBlockBytes || staging_->unflushed() >= kJournalBytes) flush_journal();
+  unjournaled_bytes_ += block.data.size();
+  if (unjournaled_bytes_ >= kJournaledBytes || staging_->unflushed() >= kJournalBytes) flush_journal();
 }
 
 void TreeWriter::hole(const transfer::HoleArrived& hole) {
@@ -346,6 +233,7 @@ void TreeWriter::flush_journal() {
     if (!flushed) errno = flushed.error();
     return flushed ? 0 : -1;
   });
+  unjournaled_bytes_ = 0;
 }
 
 bool TreeWriter::finish(const transfer::FileArrived& file) {
@@ -354,10 +242,9 @@ bool TreeWriter::finish(const transfer::FileArrived& file) {
     const auto kept = kept_.find(file.entry);
     if (kept == kept_.end() || !kept->second.is_whole) return false;
     if (kept->second.sha256) last_sha256_ = kept->second.sha256->digest();
-    const auto opened =
-        open_beneath(staged_parent(file.entry), std::string(manifest_->name(file.entry)), O_RDONLY);
+    auto opened = open_beneath(staged_parent(file.entry), std::string(manifest_->name(file.entry)), O_RDONLY);
     if (!opened) fail("cannot open a file of an earlier try", opened.error());
-    file_ = Fd(::dup(opened->get()));
+    file_ = std::move(*opened);
   } else {
     if (sha256_) last_sha256_ = sha256_->digest();
     sha256_.reset();
@@ -370,14 +257,14 @@ bool TreeWriter::finish(const transfer::FileArrived& file) {
   (void)::futimens(file_.get(), times);  // some file systems cannot hold every time
   if (sync_each_) retrying("sync a file", [&] { return ::fsync(file_.get()); });
   file_.reset();
-  states_[file.entry] = State::Done;
+  plan_->set_state(file.entry, State::Done);
   return true;
 }
 
 void TreeWriter::drop(std::uint32_t entry) {
   file_.reset();
   sha256_.reset();
-  states_[entry] = State::Failed;
+  plan_->set_state(entry, State::Failed);
   (void)remove_beneath(staged_parent(entry), std::string(manifest_->name(entry)));
 }
 
@@ -385,7 +272,7 @@ void TreeWriter::make_links_and_directories() {
   for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
     const transfer::Entry& entry = (*manifest_)[i];
     if (waits_.stopping()) throw Stopped();
-    if (states_[i] == State::Skipped) continue;
+    if (plan_->state(i) == State::Skipped) continue;
     if (entry.kind == EntryKind::Directory) {
       retrying("create a directory", [&] {
         const auto made = staged_->directory(i);
@@ -399,7 +286,7 @@ void TreeWriter::make_links_and_directories() {
       retrying("create a symlink", [&] { return ::symlinkat(target.c_str(), parent, name.c_str()); });
       const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, to_timespec(entry.mtime_ns)};
       (void)::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW);
-      states_[i] = State::Done;
+      plan_->set_state(i, State::Done);
     }
   }
 }
@@ -408,7 +295,7 @@ void TreeWriter::make_links_and_directories() {
 void TreeWriter::finish_directories() {
   for (std::uint32_t i = manifest_->size(); i-- > 0;) {
     const transfer::Entry& entry = (*manifest_)[i];
-    if (entry.kind != EntryKind::Directory || states_[i] == State::Skipped) continue;
+    if (entry.kind != EntryKind::Directory || plan_->state(i) == State::Skipped) continue;
     const auto directory = staged_->directory(i);
     if (!directory) fail("cannot open a directory of the transfer", directory.error());
     // Ours to write until everything has moved; see restrict_directories().
@@ -416,63 +303,101 @@ void TreeWriter::finish_directories() {
       fail("cannot set a directory's mode", errno);
     const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, to_timespec(entry.mtime_ns)};
     (void)::futimens(*directory, times);
-    if (sync_each_) (void)::fsync(*directory);
+    if (sync_each_) retrying("sync a directory", [&] { return sync_directory(*directory); });
   }
+}
+
+void TreeWriter::note(std::uint32_t entry) {
+  struct stat info {};
+  const std::string name(manifest_->name(entry));
+  if (::fstatat(staged_parent(entry), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0)
+    staging_->about_to_place(info);
+}
+
+// Whoever finds such an inode under its final name after a crash knows that it is in place. What is merged
+// moves one by one.
+void TreeWriter::note_what_is_placed() {
+  for (std::uint32_t i = 0; i < manifest_->size(); ++i) {
+    if (plan_->state(i) == State::Skipped) continue;
+    if ((*manifest_)[i].parent == transfer::kTop || plan_->merges(i)) note(i);
+  }
+  flush_journal();
 }
 
 void TreeWriter::sync_all() {
-  flush_journal();
-  if (sync_each_) {
-    (void)::fsync(staging_->tree());
-  } else {
+  if (!sync_each_) {
     retrying("sync", [&] { return ::syncfs(staging_->tree()); });
+    return;
   }
+  retrying("sync the journal", [&] {
+    const auto synced = staging_->sync_journal();
+    if (!synced) errno = synced.error();
+    return synced ? 0 : -1;
+  });
+  retrying("sync a directory", [&] { return sync_directory(staging_->tree()); });
 }
 
-void TreeWriter::restrict_directories() {
+// What a directory forbids its owner comes last: until then it is ours to move.
+void TreeWriter::restrict_directories(const TreePlacer& placer) {
   DirectoryChain here(destination_.get(), *manifest_, DirectoryChain::Missing::Fail,
-                      [this](std::uint32_t entry) { return final_name(entry); });
+                      [this](std::uint32_t entry) { return plan_->final_name(entry); });
+  bool any = false;
+  const auto is_ours = [&](std::uint32_t entry) {
+    for (; entry != transfer::kTop; entry = (*manifest_)[entry].parent) {
+      if (plan_->is_in_place(entry)) return true;
+      if ((*manifest_)[entry].parent == transfer::kTop) return plan_->top_of(entry).is_ours;
+      const auto directory = here.directory(entry);
+      struct stat info {};
+      if (directory && ::fstat(*directory, &info) == 0 && placer.is_ours(info)) return true;
+    }
+    return false;
+  };
   for (std::uint32_t i = manifest_->size(); i-- > 0;) {
     const transfer::Entry& entry = (*manifest_)[i];
     if (entry.kind != EntryKind::Directory || (entry.mode & 0700) == 0700) continue;
-    if (!moved_whole_[manifest_->chain(i).front()]) continue;  // there before us: not ours to change
-    if (const auto directory = here.directory(i)) (void)::fchmod(*directory, entry.mode & 0777 & ~umask_);
+    if (!is_ours(i)) continue;  // there before us: not ours to change
+    const auto directory = here.directory(i);
+    if (!directory) continue;
+    (void)::fchmod(*directory, entry.mode & 0777 & ~umask_);
+    any = true;
   }
+  if (any) (void)::syncfs(destination_.get());
+}
+
+std::string TreeWriter::place(std::uint32_t entry, TreePlan::Top& top, TreePlacer& placer) {
+  const auto placed = placer.place(staging_->tree(), std::string(manifest_->name(entry)), destination_.get(),
+                                   top.name, top.conflict);
+  if (!placed) {
+    if (placed.error() == EEXIST)
+      throw DiskError(fmt::format("{} appeared in {} meanwhile; everything else is kept for the next try",
+                                  printable(top.name), printable(path_, 1000)));
+    fail(fmt::format("cannot put {} into {}", printable(top.name), printable(path_, 1000)), placed.error());
+  }
+  top.is_ours = placed->moved_whole;
+  return placed->name;
 }
 
 WriteOutcome TreeWriter::commit() {
   WriteOutcome out;
   make_links_and_directories();
   finish_directories();
+  note_what_is_placed();
   sync_all();
   staged_->forget();
   TreePlacer placer;
-  for (auto& [entry, name] : names_) {
+  for (auto& [entry, top] : plan_->tops()) {
     const bool is_directory = (*manifest_)[entry].kind == EntryKind::Directory;
-    if (const auto earlier = was_placed_.find(entry); earlier != was_placed_.end() && earlier->second) {
-      out.placed.push_back(path_ + (path_ == "/" ? "" : "/") + name);
+    if (top.was_placed) {
+      top.is_ours = true;
+    } else if (!is_directory && plan_->state(entry) != State::Done) {
       continue;
+    } else {
+      top.name = place(entry, top, placer);
     }
-    if (!is_directory && states_[entry] != State::Done) continue;
-    const std::string staged(manifest_->name(entry));
-    struct stat info {};
-    if (::fstatat(staging_->tree(), staged.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0)
-      staging_->about_to_place(info);
-    flush_journal();
-    const auto placed =
-        placer.place(staging_->tree(), staged, destination_.get(), name, conflicts_.at(entry));
-    if (!placed) {
-      if (placed.error() == EEXIST)
-        throw DiskError(fmt::format("{} appeared in {} meanwhile; everything else is kept for the next try",
-                                    printable(name), printable(path_, 1000)));
-      fail(fmt::format("cannot put {} into {}", printable(name), printable(path_, 1000)), placed.error());
-    }
-    name = placed->name;
-    moved_whole_[entry] = placed->moved_whole;
-    out.placed.push_back(path_ + (path_ == "/" ? "" : "/") + name);
+    out.placed.push_back(path_ + (path_ == "/" ? "" : "/") + top.name);
   }
-  restrict_directories();
-  (void)::fsync(destination_.get());
+  retrying("sync a directory", [&] { return sync_directory(destination_.get()); });
+  restrict_directories(placer);
   out.failed = placer.failed();
   out.first_failure = placer.first_failure();
   complete_ = out.failed == 0;

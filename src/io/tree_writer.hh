@@ -2,29 +2,15 @@
 
 // The receiver's files: written below a staging directory, moved to their names when everything is there.
 
-#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "io/staging.hh"
-#include "transfer/answer.hh"
+#include "io/tree_plan.hh"
 #include "transfer/receiver_core.hh"
 
 namespace dh::io {
-
-/// What happens to names that exist already.
-enum class Conflict : std::uint8_t {
-  Refuse,     // nothing is received
-  Overwrite,  // directories are merged, files replaced
-  Rename,     // `name (1)`
-  Skip,       // directories are merged, what exists stays
-};
-
-struct WritePlan {
-  std::map<std::uint32_t, Conflict> conflicts;  // per top-level entry that exists; others: Refuse
-  bool verify = false;                          // keep a SHA-256 per file
-};
 
 /// What the writer needs from its thread's owner.
 class WriterWaits {
@@ -34,6 +20,8 @@ public:
   virtual void wait_for_space(const std::string& why) = 0;
   virtual void space_is_back() = 0;
   virtual const std::atomic<bool>& stopping() const = 0;
+  /// Counts bytes of earlier tries that were read again.
+  virtual std::atomic<std::uint64_t>& checked() = 0;
 };
 
 struct WriteOutcome {
@@ -41,6 +29,8 @@ struct WriteOutcome {
   std::uint32_t failed = 0;         // could not be put in place
   std::string first_failure;
 };
+
+class TreePlacer;
 
 /// One transfer into one directory. A resource of one thread. Everything throws DiskError with a sentence
 /// when the machine does not let us, and Stopped when the session has ended; what was written stays for the
@@ -52,16 +42,14 @@ public:
   ~TreeWriter();
   TreeWriter(const TreeWriter&) = delete;
 
-  /// Whether the destination's file system ignores case; tries it with a file of its own.
-  bool folds_case();
-  /// Whether this name is taken in the destination.
-  bool exists(const std::string& name) const;
   const std::string& directory() const { return path_; }
 
   /// First: `manifest` has passed every rule and outlives the writer. Returns the top-level entries whose
   /// names are taken, for the plan. `only_name`: what the single top-level entry is to be called; empty: its
   /// own name.
   std::vector<std::uint32_t> begin(const transfer::Manifest& manifest, const std::string& only_name);
+  /// Whether the destination's file system ignores case. After begin().
+  bool folds_case() const;
   /// Second: decides what is wanted. Errors: also too little space, and a file where a directory must be.
   std::vector<transfer::Span> prepare(const WritePlan& plan);
 
@@ -84,15 +72,7 @@ public:
   std::uint32_t files_kept() const { return files_kept_; }
 
 private:
-  enum class State : std::uint8_t { Pending, Done, Failed, Skipped };
-  enum class There : std::uint8_t { Nothing, Directory, Other, Unreachable };
-
-  std::string final_name(std::uint32_t entry) const;
-  There at_destination(DirectoryChain& chain, std::uint32_t entry) const;
-  void check_names_free(const WritePlan& plan) const;
-  void mark_skipped(const WritePlan& plan);
   void check_space() const;
-  std::vector<transfer::Span> spans() const;
   template <class Call>
   auto retrying(const char* what, Call call);
   int staged_parent(std::uint32_t entry);
@@ -100,8 +80,11 @@ private:
   void flush_journal();
   void make_links_and_directories();
   void finish_directories();
+  void note_what_is_placed();
+  void note(std::uint32_t entry);
   void sync_all();
-  void restrict_directories();
+  std::string place(std::uint32_t entry, TreePlan::Top& top, TreePlacer& placer);
+  void restrict_directories(const TreePlacer& placer);
 
   std::string path_;
   Fd destination_;
@@ -109,21 +92,17 @@ private:
   bool complete_ = false;
   mode_t umask_;
   const transfer::Manifest* manifest_ = nullptr;
-  std::map<std::uint32_t, std::string> names_;  // final, of the top-level entries
-  std::map<std::uint32_t, Conflict> conflicts_;
-  std::map<std::uint32_t, bool> moved_whole_;
-  std::map<std::uint32_t, bool> was_placed_;  // by an earlier try
   std::unique_ptr<Staging> staging_;
+  std::optional<TreePlan> plan_;
   std::unique_ptr<DirectoryChain> staged_;
-  std::unordered_map<std::uint32_t, Kept> kept_;
-  std::vector<State> states_;
+  KeptFiles kept_;
   bool verify_ = false, sync_each_ = false, paused_ = false;
   std::uint64_t bytes_kept_ = 0;
   std::uint32_t files_kept_ = 0;
 
   // The file being written.
   Fd file_;
-  std::uint64_t written_end_ = 0, unsynced_from_ = 0;
+  std::uint64_t written_end_ = 0, unsynced_from_ = 0, unjournaled_bytes_ = 0;
   std::optional<RunningSha256> sha256_;
   ByteArray<32> last_sha256_{};
 };

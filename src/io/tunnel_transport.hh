@@ -41,6 +41,7 @@ protected:
   virtual bool wants_relay(std::size_t relay) const = 0;
   virtual void core_timeout(Instant at) = 0;
   virtual std::optional<session::TunnelListener::Transmit> core_transmit(ByteSpan out, Instant at) = 0;
+  virtual std::optional<std::size_t> core_more(ByteSpan out, Instant at) = 0;  // after one by UDP
   virtual std::optional<Instant> core_next_timeout() const = 0;
   virtual void core_events(Instant at) = 0;  // until there are none
 
@@ -62,6 +63,7 @@ private:
   void turn();
   void start_relays();
   void transmit(Instant at);
+  ByteSpan room();
   void arm();
   void watch_sleep();
 
@@ -72,6 +74,7 @@ private:
   std::map<session::PeerId, std::unique_ptr<DirectPaths>> paths_;
   asio::steady_timer timer_, sleep_timer_;
   std::optional<Instant> armed_for_;
+  session::PeerId last_sent_to_ = 0;  // by UDP
   Bytes packet_;
   bool turn_scheduled_ = false, stopped_ = false;
 };

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/address.hh"
+#include "bulk/keys.hh"
 
 namespace dh::io {
 
@@ -28,12 +32,22 @@ public:
     return count_ == 0 || (!last_was_short_ && size <= segment_ && count_ < kMaxSegments &&
                            end_ - begin_ + size <= kMaxBytes);
   }
-  void add(ByteView datagram) {
+  /// `seal`: what must be applied to it before it leaves; empty: it is ready.
+  void add(ByteView datagram, bulk::Seal seal = {}) {
     if (datagram.data() != buffer_.data() + end_)
       std::memmove(buffer_.data() + end_, datagram.data(), datagram.size());
+    seals_[count_] = std::move(seal);
     if (count_++ == 0) segment_ = datagram.size();
     last_was_short_ = datagram.size() < segment_;
     end_ += datagram.size();
+  }
+  /// Applies every seal.
+  void seal() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (!seals_[i]) continue;
+      const std::size_t at = begin_ + i * segment_;
+      std::exchange(seals_[i], {}).apply(ByteSpan(buffer_).subspan(at, std::min(segment_, end_ - at)));
+    }
   }
   /// What was in it has left. `kept`: a datagram built in room() that is to be added next, else empty; it
   /// stays where it is.
@@ -46,6 +60,7 @@ public:
 
 private:
   Bytes buffer_;
+  std::array<bulk::Seal, kMaxSegments> seals_;
   std::size_t begin_ = 0, end_ = 0, segment_ = 0, count_ = 0;
   bool last_was_short_ = false;
 };

@@ -4,17 +4,17 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include "io/clock.hh"
 #include "io/listen_socket.hh"
-#include "io/udp_batch.hh"
+#include "io/udp_parcel.hh"
 #include "io/udp_reader.hh"
+#include "io/udp_receive_thread.hh"
+#include "io/udp_send_thread.hh"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
@@ -22,10 +22,15 @@
 namespace dh::io {
 namespace {
 
-constexpr int kReadsPerTurn = 4;  // then other work gets its turn
+constexpr int kReadsPerTurn = 4;          // then other work gets its turn
+constexpr std::size_t kWorthAThread = 8;  // datagrams: fewer leave sooner from the loop
 
 struct Socket {
-  Socket(asio::any_io_executor executor, int fd, bool v6) : descriptor(std::move(executor), fd), is_v6(v6) {}
+  Socket(asio::any_io_executor executor, Fd fd, bool v6)
+      : own(std::make_shared<const Fd>(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0))),
+        descriptor(std::move(executor), fd.release()),
+        is_v6(v6) {}
+  std::shared_ptr<const Fd> own;  // for the threads, which may be at it when `descriptor` closes
   asio::posix::stream_descriptor descriptor;
   bool is_v6;
   std::uint32_t overflow = 0;  // as last heard
@@ -84,61 +89,129 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     std::optional<Instant> at;
     const UdpReader::OnDatagram forward = [&](const Endpoint& from, ByteSpan datagram) {
       if (!at) at = now();
-      on_datagram(id, from, datagram, *at);
+      on_datagram(id, from, datagram, *at, std::nullopt);
     };
     for (int turn = 0; turn < kReadsPerTurn; ++turn) {
       at.reset();
-      const UdpReader::Result got = reader.read(socket.descriptor.native_handle(), forward);
+      const UdpReader::Result got = reader->read(socket.descriptor.native_handle(), forward);
       if (got.datagrams == 0) break;
-      ++counters.receive_calls;
-      counters.datagrams_in += got.datagrams;
-      counters.bytes_in += got.bytes;
-      if (got.overflow)
-        counters.receive_dropped += *got.overflow - std::exchange(socket.overflow, *got.overflow);
+      count(socket, got);
       if (!sockets.contains(id) || !got.more) break;
     }
+    if (!closed) on_batch_end();
+  }
+
+  void count(Socket& socket, const UdpReader::Result& got) {
+    ++counters.receive_calls;
+    counters.datagrams_in += got.datagrams;
+    counters.bytes_in += got.bytes;
+    if (got.overflow)
+      counters.receive_dropped += *got.overflow - std::exchange(socket.overflow, *got.overflow);
+  }
+
+  // What the receive thread has read.
+  void unload() {
+    const auto keep = shared_from_this();
+    for (int turn = 0; turn < kReadsPerTurn && !closed; ++turn) {
+      auto haul = receive_thread->take();
+      if (!haul) return on_batch_end();
+      const auto found = sockets.find(haul->socket);
+      if (found != sockets.end()) count(*found->second, haul->result);
+      const Instant at = now();
+      for (const auto& item : haul->items) {
+        if (!sockets.contains(haul->socket)) break;  // closed, perhaps by the datagram before
+        on_datagram(haul->socket, item.from, item.datagram, at, item.ahead);
+      }
+      if (!closed) receive_thread->give_back(std::move(haul));
+    }
+    if (closed) return;
     on_batch_end();
+    asio::post(executor, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->unload();
+    });
+  }
+
+  void start_threads() {
+    if (offload.receive_thread)
+      receive_thread = std::make_unique<UdpReceiveThread>([executor = executor, weak = weak_from_this()] {
+        asio::post(executor, [weak] {
+          if (const auto self = weak.lock()) self->unload();
+        });
+      });
+    if (offload.send_thread)
+      send_thread = std::make_unique<UdpSendThread>([executor = executor, weak = weak_from_this()] {
+        asio::post(executor, [weak] {
+          const auto self = weak.lock();
+          if (!self || self->closed) return;
+          self->flush();
+          self->tell();
+          self->on_batch_end();
+        });
+      });
+  }
+
+  ByteSpan room() {
+    collect();
+    if (send_thread && !send_thread->spare()) return {};  // send() may need another one
+    return parcel->batch.room();
   }
 
   bool fits(path::SocketId id, const Endpoint& to, std::size_t size, std::uint8_t ttl) const {
-    if (batch.empty()) return true;
-    return id == queued_socket && to == queued_to && ttl == 0 && queued_ttl == 0 && offload.segment &&
-           batch.fits(size);
+    if (parcel->batch.empty()) return true;
+    return id == parcel->id && to == parcel->to && ttl == 0 && parcel->ttl == 0 && parcel->batch.fits(size);
   }
 
-  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl) {
-    if (!fits(id, to, datagram.size(), ttl)) flush(datagram);
-    queued_socket = id;
-    queued_to = to;
-    queued_ttl = ttl;
-    batch.add(datagram);
-  }
-
-  // `next`: a datagram that waits in the batch's room.
-  void flush(ByteView next = {}) {
-    if (batch.empty()) return;
-    const auto it = sockets.find(queued_socket);
-    if (it != sockets.end()) {
-      const std::size_t segment = batch.segment_bytes();
-      const int error = transmit(*it->second, batch.bytes(), batch.count() > 1 ? segment : 0);
-      const bool whole = error == EIO || error == EINVAL || error == EOPNOTSUPP || error == EMSGSIZE;
-      if (whole && batch.count() > 1) {  // this way out cannot segment, or not into such pieces
-        bool fitted = true;
-        for (ByteView rest = batch.bytes(); !rest.empty();
-             rest = rest.subspan(std::min(segment, rest.size()))) {
-          const int alone = transmit(*it->second, rest.first(std::min(segment, rest.size())), 0);
-          fitted = fitted && alone != EMSGSIZE;
-          account(alone, 1);
-        }
-        if (fitted) offload.segment = false;
-      } else {
-        account(error, batch.count());
-      }
+  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl, bulk::Seal seal) {
+    if (!fits(id, to, datagram.size(), ttl) && !flush(datagram)) {
+      ++counters.send_dropped;  // who asks for room() first does not come here
+      return;
     }
-    batch.clear(next);
+    parcel->id = id;
+    parcel->to = to;
+    parcel->ttl = ttl;
+    parcel->batch.add(datagram, std::move(seal));
   }
 
-  void account(int error, std::size_t datagrams) {
+  // False: the send thread has all the memory there is; it calls again when it has not. `next`: a datagram
+  // that waits in the batch's room.
+  bool flush(ByteView next = {}) {
+    if (parcel->batch.empty()) return true;
+    const auto it = sockets.find(parcel->id);
+    if (it == sockets.end()) {
+      parcel->clear(next);
+      return true;
+    }
+    parcel->socket = it->second->own;
+    parcel->by_kernel = offload.segment;
+    parcel->is_v6 = it->second->is_v6;
+    collect();
+    // Never past what the thread still has: a packet that overtakes looks like a lost one, and a key is used
+    // on one thread at a time.
+    if (send_thread && (parcel->batch.count() >= kWorthAThread || !send_thread->idle())) {
+      if (!send_thread->spare()) return false;
+      collect();
+      auto leaving = std::exchange(parcel, send_thread->take());
+      send_thread->post(std::move(leaving));  // `next` stays behind what is sent of it until collect()
+      return true;
+    }
+    parcel->leave();
+    account(*parcel);
+    parcel->clear(next);
+    return true;
+  }
+
+  void collect() {
+    if (send_thread) send_thread->collect([this](const UdpParcel& left) { account(left); });
+  }
+
+  void account(const UdpParcel& left) {
+    counters.send_calls += left.send_calls;
+    counters.bytes_out += left.bytes_out;
+    if (left.cannot_segment) offload.segment = false;
+    for (const auto& [error, datagrams] : left.outcomes) account(left, error, datagrams);
+  }
+
+  void account(const UdpParcel& left, int error, std::size_t datagrams) {
     switch (error) {
       case 0:
         counters.datagrams_out += datagrams;
@@ -149,8 +222,9 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
         return;
       case EMSGSIZE:
         counters.send_too_big += datagrams;
-        if (too_big.empty() || too_big.back().to != queued_to || too_big.back().size != batch.segment_bytes())
-          too_big.push_back({queued_socket, queued_to, batch.segment_bytes()});
+        if (too_big.empty() || too_big.back().to != left.to ||
+            too_big.back().size != left.batch.segment_bytes())
+          too_big.push_back({left.id, left.to, left.batch.segment_bytes()});
         return;
       case ENETUNREACH:
       case EHOSTUNREACH:
@@ -159,7 +233,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
       case EPERM:
       case ENETDOWN:
         counters.send_refused += datagrams;
-        refused.push_back({queued_socket, queued_to});
+        refused.push_back({left.id, left.to});
         return;
       default:
         counters.send_dropped += datagrams;
@@ -167,45 +241,12 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     }
   }
 
-  // 0 or errno. `segment_bytes`: 0 sends one datagram.
-  int transmit(Socket& socket, ByteView bytes, std::size_t segment_bytes) {
-    const SocketAddress address = SocketAddress::from(queued_to);
-    iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    alignas(cmsghdr) char control[64] = {};
-    msghdr message{};
-    message.msg_name = const_cast<sockaddr*>(address.data());
-    message.msg_namelen = address.size;
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (segment_bytes != 0 || queued_ttl != 0) {
-      message.msg_control = control;
-      message.msg_controllen =
-          segment_bytes != 0 ? CMSG_SPACE(sizeof(std::uint16_t)) : CMSG_SPACE(sizeof(int));
-      cmsghdr* head = CMSG_FIRSTHDR(&message);
-      if (segment_bytes != 0) {
-        const auto value = static_cast<std::uint16_t>(segment_bytes);
-        head->cmsg_level = SOL_UDP;
-        head->cmsg_type = UDP_SEGMENT;
-        head->cmsg_len = CMSG_LEN(sizeof value);
-        std::memcpy(CMSG_DATA(head), &value, sizeof value);
-      } else {
-        const int hops = queued_ttl;
-        head->cmsg_level = socket.is_v6 ? int{IPPROTO_IPV6} : int{IPPROTO_IP};
-        head->cmsg_type = socket.is_v6 ? IPV6_HOPLIMIT : IP_TTL;
-        head->cmsg_len = CMSG_LEN(sizeof hops);
-        std::memcpy(CMSG_DATA(head), &hops, sizeof hops);
-      }
-    }
-    ++counters.send_calls;
-    // An error may be an old one of the socket (ICMP): then the second call sends.
-    for (int attempt = 0; attempt < 2; ++attempt) {
-      if (::sendmsg(socket.descriptor.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
-        counters.bytes_out += bytes.size();
-        return 0;
-      }
-      if (errno != ECONNREFUSED) break;
-    }
-    return errno;
+  void tell() {
+    collect();
+    const auto no_way = std::exchange(refused, {});
+    for (const auto& [id, to] : no_way) on_refused(id, to);
+    const auto unfit = std::exchange(too_big, {});
+    for (const auto& [id, to, size] : unfit) on_too_big(id, to, size);
   }
 
   asio::any_io_executor executor;
@@ -215,11 +256,13 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   OnRefused on_refused;
   OnTooBig on_too_big;
   std::map<path::SocketId, std::shared_ptr<Socket>> sockets;
-  UdpReader reader;
-  UdpBatch batch;
-  path::SocketId queued_socket = 0;
-  Endpoint queued_to;
-  std::uint8_t queued_ttl = 0;
+  std::unique_ptr<UdpReader> reader;                                  // without a receive thread
+  std::unique_ptr<UdpParcel> parcel = std::make_unique<UdpParcel>();  // being filled
+  std::unique_ptr<UdpSendThread> send_thread;
+  std::unique_ptr<UdpReceiveThread> receive_thread;
+  // While the receive thread listens the loop has something to wait for, as it has without.
+  std::optional<asio::executor_work_guard<asio::any_io_executor>> listening;
+  bool closed = false;
   std::vector<std::pair<path::SocketId, Endpoint>> refused;
   struct TooBig {
     path::SocketId socket;
@@ -233,7 +276,10 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
 UdpSockets::UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDatagram on_datagram,
                        OnBatchEnd on_batch_end, OnRefused on_refused, OnTooBig on_too_big)
     : impl_(std::make_shared<Impl>(std::move(executor), offload, std::move(on_datagram),
-                                   std::move(on_batch_end), std::move(on_refused), std::move(on_too_big))) {}
+                                   std::move(on_batch_end), std::move(on_refused), std::move(on_too_big))) {
+  if (!offload.receive_thread) impl_->reader = std::make_unique<UdpReader>();
+  impl_->start_threads();
+}
 
 UdpSockets::~UdpSockets() {
   close_all();
@@ -257,42 +303,58 @@ std::optional<std::uint16_t> UdpSockets::open(path::SocketId id, bool is_v6) {
   smallest = smallest == 0 ? given : std::min(smallest, given);
   never_fragment(fd, is_v6);
   const std::uint16_t port = bound_endpoint(fd).port;
-  impl_->sockets[id] = std::make_shared<Socket>(impl_->executor, fd.release(), is_v6);
-  impl_->wait(id);
+  const auto socket = std::make_shared<Socket>(impl_->executor, std::move(fd), is_v6);
+  if (!*socket->own) return std::nullopt;
+  impl_->sockets[id] = socket;
+  if (impl_->receive_thread) {
+    impl_->receive_thread->add(id, socket->own);
+    impl_->listening.emplace(impl_->executor);
+  } else {
+    impl_->wait(id);
+  }
   return port;
 }
 
 void UdpSockets::close(path::SocketId id) {
-  if (impl_->queued_socket == id) impl_->flush();
+  if (impl_->parcel->id == id) impl_->flush();
   const auto it = impl_->sockets.find(id);
   if (it == impl_->sockets.end()) return;
+  if (impl_->receive_thread) impl_->receive_thread->remove(id);
   it->second->descriptor.close();  // its pending wait holds it otherwise
   impl_->sockets.erase(it);
+  if (impl_->sockets.empty()) impl_->listening.reset();
 }
 
 void UdpSockets::close_all() {
-  impl_->batch.clear();
+  impl_->closed = true;
+  impl_->send_thread.reset();  // sends what it has
+  impl_->flush();              // and what it had no hands for
+  impl_->receive_thread.reset();
+  impl_->listening.reset();
   for (const auto& [id, socket] : impl_->sockets) socket->descriptor.close();
   impl_->sockets.clear();
 }
 
 ByteSpan UdpSockets::room() {
-  return impl_->batch.room();
+  return impl_->room();
 }
 
-void UdpSockets::send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl) {
-  impl_->send(id, to, datagram, ttl);
+void UdpSockets::send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl,
+                      bulk::Seal seal) {
+  impl_->send(id, to, datagram, ttl, std::move(seal));
 }
 
 void UdpSockets::flush() {
   impl_->flush();
-  const auto refused = std::exchange(impl_->refused, {});
-  for (const auto& [id, to] : refused) impl_->on_refused(id, to);
-  const auto too_big = std::exchange(impl_->too_big, {});
-  for (const auto& [id, to, size] : too_big) impl_->on_too_big(id, to, size);
+  impl_->tell();
+}
+
+void UdpSockets::use(std::shared_ptr<bulk::AheadOpener> opener) {
+  if (impl_->receive_thread) impl_->receive_thread->use(std::move(opener));
 }
 
 const UdpCounters& UdpSockets::counters() const {
+  impl_->collect();
   return impl_->counters;
 }
 

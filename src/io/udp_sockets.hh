@@ -9,6 +9,7 @@
 #include <boost/asio.hpp>
 
 #include "base/address.hh"
+#include "bulk/keys.hh"
 #include "path/route.hh"
 
 namespace dh::io {
@@ -25,10 +26,13 @@ struct UdpCounters {
   std::uint64_t receive_buffer_bytes = 0;  // of the smallest, as the system gave it
 };
 
-/// What the kernel may do for us. Without it the same datagrams travel one by one.
+/// What others may do for the network loop: the kernel (without it the same datagrams travel one by one) and
+/// threads of our own, which pay where a core is free for them.
 struct UdpOffload {
-  bool segment = true;   // on sending (UDP_SEGMENT)
-  bool coalesce = true;  // on receiving (UDP_GRO)
+  bool segment = true;          // on sending (UDP_SEGMENT)
+  bool coalesce = true;         // on receiving (UDP_GRO)
+  bool send_thread = false;     // seals and sends
+  bool receive_thread = false;  // receives, and opens what use() has given it the keys for
 };
 
 /// The UDP sockets of one session: unconnected and bound to every address, so that they outlive a change of
@@ -39,8 +43,9 @@ public:
   static constexpr int kBufferBytes = 4 << 20;  // asked for; without privileges the system may give less
 
   /// `datagram` may be changed in place until the call returns.
-  /// `at`: when the system handed it over; the same for all of one read.
-  using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram, Instant at)>;
+  /// `at`: when we got it; the same for all of one read. `ahead`: what became of it on the receive thread.
+  using OnDatagram = std::function<void(path::SocketId, const Endpoint& from, ByteSpan datagram, Instant at,
+                                        const std::optional<bulk::Opened>& ahead)>;
   using OnBatchEnd = std::function<void()>;
   using OnRefused = std::function<void(path::SocketId, const Endpoint& to)>;
   using OnTooBig = std::function<void(path::SocketId, const Endpoint& to, std::size_t size)>;
@@ -55,11 +60,14 @@ public:
   void close_all();
 
   /// At least 64 KiB where the next datagram may be built; send() of what begins there copies nothing. Valid
-  /// until the next call.
+  /// until the next call. Empty: the send thread has its hands full; on_batch_end is called when it has not.
   ByteSpan room();
-  /// Queues one datagram; what is queued leaves with flush() or before. ttl 0: the system's default.
-  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl);
+  /// Queues one datagram; what is queued leaves with flush() or before. ttl 0: the system's default. `seal`
+  /// is applied before it leaves.
+  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl, bulk::Seal seal = {});
   void flush();
+  /// For the receive thread; without one the datagrams come as they are.
+  void use(std::shared_ptr<bulk::AheadOpener> opener);
   const UdpCounters& counters() const;
 
 private:

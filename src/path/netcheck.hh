@@ -39,7 +39,7 @@ class Netcheck {
 public:
   static constexpr std::size_t kMaxServers = 128;    // several times the public relay network
   static constexpr std::size_t kMaxDiscoveries = 4;  // per family: who can answer from elsewhere
-  static constexpr std::array<Duration, 2> kRetryAfter{100ms, 150ms};  // three tries
+  static constexpr std::array<Duration, 4> kRetryAfter{100ms, 150ms, 200ms, 250ms};  // five tries
   static constexpr Duration kPatience = 1s;        // after the last try, where no RTT is known
   static constexpr Duration kMinPatience = 250ms;  // after the last try, for a server that is near
   static constexpr Duration kStartGap = 5ms;       // between two servers' first requests

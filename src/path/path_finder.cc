@@ -16,6 +16,7 @@ void PathFinder::on_socket_open(SocketId socket, bool is_v6, std::uint16_t port,
   list_may_differ_ = true;
   if (has_socket(socket)) return;
   sockets_.push_back({socket, is_v6, port});
+  tell_interface_mtu(now);  // it may have been started before it heard of this machine's addresses
   const bool for_birthday = birthday_ && socket != fresh_socket_ && socket >= kFirstExtraSocket;
   if (!for_birthday) gatherer_.open_socket(socket, is_v6, now);
 }

@@ -8,6 +8,7 @@
 #include "base/bytes.hh"
 #include "base/rng.hh"
 #include "base/time.hh"
+#include "crypto/aead.hh"
 #include "crypto/secret.hh"
 #include "quic/limits.hh"
 
@@ -18,6 +19,12 @@ using StreamId = std::int64_t;
 /// Which congestion control of ngtcp2 sends. Bbr: losses of a bad path do not slow it down, as they do Cubic.
 enum class Controller : std::uint8_t { Bbr, Bbr2, Cubic };
 
+/// Whose code seals the packets of an established connection: the bytes are the same.
+enum class PacketCiphers : std::uint8_t {
+  Own,     // the fastest that this CPU runs
+  Gnutls,  // like the handshake's: for comparisons
+};
+
 struct Config {
   bool server = false;
   Secret<32> psk;                       // one connection, one direction of roles (RFC 9257)
@@ -26,6 +33,8 @@ struct Config {
   std::size_t datagram_bytes = kMinDatagramBytes;
   std::optional<Duration> rtt;  // of the path, where it is known before the first packet
   Controller controller = Controller::Bbr;
+  PacketCiphers ciphers = PacketCiphers::Own;
+  bool prefers_aes = cpu_has_aes();  // AES is used if both do, else ChaCha20
 };
 
 /// Why a connection is over.
@@ -69,8 +78,9 @@ using Event = std::variant<Established, StreamOpened, StreamReadable, StreamWrit
 
 struct Counters {
   std::uint64_t datagrams_in = 0, datagrams_out = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t foreign = 0;  // no QUIC, or an Initial with another connection id: answered with silence
-  std::uint64_t refused = 0;  // handshakes with another secret: answered with silence
+  std::uint64_t foreign = 0;   // no QUIC, or an Initial with another connection id: answered with silence
+  std::uint64_t refused = 0;   // handshakes with another secret: answered with silence
+  std::uint64_t unplaced = 0;  // as good as lost: their stream had too many holes already
   std::uint64_t streams_opened = 0;  // by either side
   std::uint64_t streams_done = 0;
   std::uint64_t path_resets = 0;  // congestion state thrown away because the path is another one
@@ -111,14 +121,24 @@ public:
   std::optional<StreamId> open_stream();  // client; nullopt: too many are open, StreamsAvailable will come
   std::size_t write(StreamId stream, ByteView data);  // bytes accepted; fewer means the buffer is full
   std::size_t writable(StreamId stream) const;
+  /// The same without a copy: where the next bytes may be put; then wrote(), always. Empty: the buffer is
+  /// full.
+  ByteSpan room(StreamId stream);
+  void wrote(StreamId stream, std::size_t size);
   void finish(StreamId stream);              // nothing follows what was written
   ByteView readable(StreamId stream) const;  // the first piece of what has arrived in order
+  /// The same for as many pieces as `out` has room for. Returns how many there are.
+  std::size_t readable(StreamId stream, std::span<ByteView> out) const;
   void consume(StreamId stream, std::size_t size, Instant now);
   bool at_end(StreamId stream) const;               // the peer has finished and everything was consumed
   void reset(StreamId stream, std::uint64_t code);  // gives up sending
   void stop_sending(StreamId stream, std::uint64_t code);  // reads no more
   /// Nobody will ask for this stream again. What was written and finished still leaves; else reset it before.
   void release(StreamId stream, Instant now);
+
+  /// Both directions go on with new keys, which happens by itself before a key has sealed too much. False:
+  /// not now, the last change is not over.
+  bool update_keys(Instant now);
 
   /// Tells the peer, once.
   void close(std::uint64_t code, Instant now);

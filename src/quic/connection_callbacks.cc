@@ -3,22 +3,10 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "quic/connection_impl.hh"
+#include "quic/packet_keys.hh"
 
 namespace dh::quic {
 namespace {
-
-// ngtcp2 does not say whether a datagram was authentic, and its decrypt callback does not say whose it is. So
-// each thread counts what it opened, and Impl::datagram looks whether that moved.
-thread_local std::uint64_t opened_here = 0;
-
-int count_decrypt(std::uint8_t* dest, const ngtcp2_crypto_aead* aead, const ngtcp2_crypto_aead_ctx* context,
-                  const std::uint8_t* sealed, std::size_t sealed_size, const std::uint8_t* nonce,
-                  std::size_t nonce_size, const std::uint8_t* aad, std::size_t aad_size) {
-  const int result =
-      ngtcp2_crypto_decrypt_cb(dest, aead, context, sealed, sealed_size, nonce, nonce_size, aad, aad_size);
-  if (result == 0) ++opened_here;
-  return result;
-}
 
 // A draw of a single byte decides, when a connection begins, whether it clears QUIC's fixed bit (RFC 9287,
 // which 0.12 always offers). That bit tells QUIC from our other datagrams: it stays set. (BBR draws single
@@ -30,22 +18,14 @@ void fill_random(std::uint8_t* out, std::size_t size, const ngtcp2_rand_ctx* con
 
 }  // namespace
 
-std::uint64_t Connection::Impl::opened_packets() {
-  return opened_here;
-}
-
 ngtcp2_callbacks Connection::Impl::callbacks() const {
   ngtcp2_callbacks out{};
   out.client_initial = config.server ? nullptr : ngtcp2_crypto_client_initial_cb;
   out.recv_client_initial = config.server ? ngtcp2_crypto_recv_client_initial_cb : nullptr;
   out.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
-  out.encrypt = ngtcp2_crypto_encrypt_cb;
-  out.decrypt = count_decrypt;
-  out.hp_mask = ngtcp2_crypto_hp_mask_cb;
+  set_packet_callbacks(out);
+  if (config.ciphers == PacketCiphers::Own) use_own_packet_keys(out);
   out.recv_retry = ngtcp2_crypto_recv_retry_cb;
-  out.update_key = ngtcp2_crypto_update_key_cb;
-  out.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb;
-  out.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb;
   out.version_negotiation = ngtcp2_crypto_version_negotiation_cb;
   out.rand = fill_random;
   out.get_path_challenge_data = [](ngtcp2_conn*, std::uint8_t* data, void* self) {
@@ -114,12 +94,12 @@ ngtcp2_callbacks Connection::Impl::callbacks() const {
 }
 
 void Connection::Impl::established_now() {
-  established = true;
+  established = urgent = true;
   events.push_back(Established{});
 }
 
 void Connection::Impl::opened_by_peer(StreamId id) {
-  streams[id].id = id;
+  streams.try_emplace(id, id, pool);
   ++counters.streams_opened;
   events.push_back(StreamOpened{id});
 }
@@ -147,6 +127,7 @@ void Connection::Impl::stream_closed(Stream& stream) {
 // Its memory is free, so the peer may open another one.
 void Connection::Impl::forget(Stream& stream) {
   const StreamId id = stream.id;
+  last_found = nullptr;
   streams.erase(id);
   if (config.server && !closed) ngtcp2_conn_extend_max_streams_bidi(conn, 1);
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/check.hh"
 #include "quic/connection_impl.hh"
@@ -9,6 +10,8 @@ namespace dh::quic {
 namespace {
 
 constexpr std::size_t kMaxViews = 16;  // pieces of a stream in one packet
+// Of sending that a late timer held up: what may be made up for at once is an eighth of a round trip's worth.
+constexpr Duration kLeastCatchUp = 1ms, kMostCatchUp = 8ms;
 
 }  // namespace
 
@@ -32,6 +35,18 @@ void Connection::Impl::sent(Stream& stream, std::size_t size, bool with_end) {
   }
 }
 
+// Nobody waits for anything that could leave now.
+bool Connection::Impl::may_wait() const {
+  return established && !urgent && !ask_now && scheduler.empty();
+}
+
+Duration Connection::Impl::answer_delay() const {
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(conn, &stat);
+  const Duration rtt(static_cast<std::int64_t>(stat.smoothed_rtt));
+  return rtt < 8 * kAnswerDelay ? Duration(kAnswerDelay) : Duration::zero();
+}
+
 std::optional<std::size_t> Connection::Impl::transmit(ByteSpan out, Instant at) {
   now = at;
   if (last_words) {
@@ -43,9 +58,15 @@ std::optional<std::size_t> Connection::Impl::transmit(ByteSpan out, Instant at) 
     return words.size();
   }
   if (conn == nullptr || closed) return std::nullopt;
-  if (burst_bytes >= ngtcp2_conn_get_send_quantum(conn)) {  // the pacer spaces bursts of this size
-    ngtcp2_conn_update_pkt_tx_time(conn, timestamp(at));
-    burst_bytes = 0;
+  if (may_wait() && unanswered < kAnswerEvery && at < quiet_until) return std::nullopt;
+  if (burst_bytes >= ngtcp2_conn_get_send_quantum(conn)) burst_over(at);  // the pacer spaces such bursts
+  if (std::exchange(nudge, false)) {
+    if (const auto size = write_nudge(out, at)) {
+      ++counters.datagrams_out;
+      counters.bytes_out += *size;
+      return size;
+    }
+    if (closed) return std::nullopt;
   }
   if (ask_now)
     ngtcp2_conn_set_keep_alive_timeout(conn, 1);  // a PING: the new path shall not wait for a timer
@@ -55,14 +76,54 @@ std::optional<std::size_t> Connection::Impl::transmit(ByteSpan out, Instant at) 
     ask_now = false;
   }
   if (size) {
+    if (burst_bytes == 0 && !paced) next_burst = at;  // it waited for the window, or for something to send
     burst_bytes += *size;
     ++counters.datagrams_out;
     counters.bytes_out += *size;
   } else if (conn != nullptr) {
-    ngtcp2_conn_update_pkt_tx_time(conn, timestamp(at));
-    burst_bytes = 0;
+    burst_over(at);
+    paced = next_burst > at;
+    urgent = false;
+    unanswered = 0;
+    quiet_until = at + answer_delay();
   }
   return size;
+}
+
+// ngtcp2 counts the pause behind a burst from the moment it is told. Timers are late, though, and if every
+// pause began late the rate would be lower than it is meant to be, so that BBR would not even learn of a path
+// that carries more: a pause is counted from when its burst was due.
+void Connection::Impl::burst_over(Instant at) {
+  if (burst_bytes == 0) return;
+  ngtcp2_conn_stat stat{};
+  ngtcp2_conn_get_conn_stat(conn, &stat);
+  const Duration rtt(static_cast<std::int64_t>(stat.smoothed_rtt));
+  const Duration catch_up = std::clamp<Duration>(rtt / 8, kLeastCatchUp, kMostCatchUp);
+  const Instant from = std::clamp(next_burst, at - catch_up, at);
+  ngtcp2_conn_update_pkt_tx_time(conn, timestamp(from));
+  next_burst = at;
+  if (stat.pacing_rate > 0) {  // bytes in a nanosecond
+    const double pause = static_cast<double>(burst_bytes) / stat.pacing_rate;
+    next_burst = from + Duration(static_cast<std::int64_t>(std::min(pause, 1e9)));
+  }
+  burst_bytes = 0;
+  paced = true;
+}
+
+// The first probe when nothing is acknowledged any more: too small for anything of a stream, which the peer
+// might be unable to place. Once it is acknowledged, whatever was sent before counts as lost.
+std::optional<std::size_t> Connection::Impl::write_nudge(ByteSpan out, Instant at) {
+  constexpr std::size_t kLargest =
+      1 + 4 + 16 + kNudgeFrame + 2;  // flags, number, tag; and no room for a stream's frame
+  const std::size_t id = config.server ? 0 : kServerIdBytes;
+  ngtcp2_pkt_info info{};
+  const ngtcp2_ssize size = ngtcp2_conn_writev_datagram(
+      conn, nullptr, &info, reinterpret_cast<std::uint8_t*>(out.data()), std::min(out.size(), kLargest + id),
+      nullptr, NGTCP2_WRITE_DATAGRAM_FLAG_NONE, 0, nullptr, 0, timestamp(at));
+  if (size > 0) return static_cast<std::size_t>(size);
+  if (size < 0 && size != NGTCP2_ERR_INVALID_STATE && size != NGTCP2_ERR_INVALID_ARGUMENT)
+    fail(static_cast<int>(size), at);
+  return std::nullopt;
 }
 
 std::optional<std::size_t> Connection::Impl::write_packet(ByteSpan out, Instant at) {

@@ -9,25 +9,56 @@ namespace dh::quic {
 namespace {
 
 constexpr std::size_t kSmallPiece = 2 << 10;
-constexpr std::size_t kLargePiece = 64 << 10;
+constexpr std::size_t kLargePiece = PiecePool::kBlockBytes;
 
 }  // namespace
+
+PiecePool::Block PiecePool::take() {
+  if (spare_.empty()) return std::make_unique_for_overwrite<std::byte[]>(kBlockBytes);
+  Block out = std::move(spare_.back());
+  spare_.pop_back();
+  return out;
+}
+
+void PiecePool::give(Block block) {
+  if (spare_.size() < kMaxSpare) spare_.push_back(std::move(block));
+}
+
+// A short question gets a small piece, the second of a stream that goes on a large one.
+PieceQueue::Piece& PieceQueue::last_with_room(std::size_t wanted) {
+  if (pieces_.empty() || pieces_.back().end == pieces_.back().capacity) {
+    const std::size_t capacity = std::clamp(wanted, pieces_.empty() ? kSmallPiece : kLargePiece, kLargePiece);
+    auto bytes =
+        capacity == kLargePiece ? pool_->take() : std::make_unique_for_overwrite<std::byte[]>(capacity);
+    pieces_.push_back({std::move(bytes), capacity, 0, 0});
+  }
+  return pieces_.back();
+}
 
 void PieceQueue::append(ByteView data) {
   size_ += data.size();
   while (!data.empty()) {
-    if (pieces_.empty() || pieces_.back().end == pieces_.back().capacity) {
-      // A short question gets a small piece, the second of a stream that goes on a large one.
-      const std::size_t usual = pieces_.empty() ? kSmallPiece : kLargePiece;
-      const std::size_t capacity = std::clamp(data.size(), usual, kLargePiece);
-      pieces_.push_back({std::make_unique_for_overwrite<std::byte[]>(capacity), capacity, 0, 0});
-    }
-    Piece& last = pieces_.back();
+    Piece& last = last_with_room(data.size());
     const std::size_t taken = std::min(data.size(), last.capacity - last.end);
     std::memcpy(last.bytes.get() + last.end, data.data(), taken);
     last.end += taken;
     data = data.subspan(taken);
   }
+}
+
+ByteSpan PieceQueue::room() {
+  Piece& last = last_with_room(0);
+  return {last.bytes.get() + last.end, last.capacity - last.end};
+}
+
+void PieceQueue::grow(std::size_t size) {
+  Piece& last = pieces_.back();
+  CHECK(size <= last.capacity - last.end);
+  last.end += size;
+  size_ += size;
+  if (last.begin < last.end) return;
+  let_go(last);  // nothing came: who waits holds no memory
+  pieces_.pop_back();
 }
 
 void PieceQueue::drop(std::size_t size) {
@@ -38,14 +69,32 @@ void PieceQueue::drop(std::size_t size) {
     const std::size_t taken = std::min(size, first.end - first.begin);
     first.begin += taken;
     size -= taken;
-    if (first.begin == first.end) pieces_.pop_front();
+    if (first.begin == first.end) drop_front();
   }
+}
+
+void PieceQueue::drop_front() {
+  let_go(pieces_.front());
+  pieces_.pop_front();
+}
+
+void PieceQueue::let_go(Piece& piece) {
+  if (piece.capacity == kLargePiece) pool_->give(std::move(piece.bytes));
 }
 
 ByteView PieceQueue::front() const {
   if (pieces_.empty()) return {};
   const Piece& first = pieces_.front();
   return {first.bytes.get() + first.begin, first.end - first.begin};
+}
+
+std::size_t PieceQueue::fronts(std::span<ByteView> out) const {
+  const std::size_t count = std::min(out.size(), pieces_.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    const Piece& piece = pieces_[i];
+    out[i] = {piece.bytes.get() + piece.begin, piece.end - piece.begin};
+  }
+  return count;
 }
 
 std::size_t PieceQueue::gather(std::size_t skip, std::size_t most, std::span<ngtcp2_vec> out) const {

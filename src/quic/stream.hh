@@ -12,13 +12,34 @@
 
 namespace dh::quic {
 
+/// Large pieces that were used up, for the next who needs one: giving them back to the system and asking
+/// again would cost a page fault for every 4 KiB. Outlives the queues that use it.
+class PiecePool {
+public:
+  using Block = std::unique_ptr<std::byte[]>;
+  static constexpr std::size_t kBlockBytes = 64 << 10;
+  static constexpr std::size_t kMaxSpare = 32;  // 2 MiB: what a busy stream lets go of at once
+
+  Block take();
+  void give(Block block);
+
+private:
+  std::vector<Block> spare_;
+};
+
 /// Bytes in the order they came, in pieces that stay where they are until they are dropped.
 class PieceQueue {
 public:
+  explicit PieceQueue(PiecePool& pool) : pool_(&pool) {}
   void append(ByteView data);
+  /// Where the next bytes may be put: at least one. Then grow() by as many as there are, perhaps none.
+  ByteSpan room();
+  void grow(std::size_t size);
   /// Drops the first `size` bytes.
   void drop(std::size_t size);
   ByteView front() const;
+  /// The first pieces, as many as `out` has room for. Returns how many.
+  std::size_t fronts(std::span<ByteView> out) const;
   /// Views of what lies behind the first `skip` bytes, at most `most` bytes, into `out`. Returns how many
   /// views.
   std::size_t gather(std::size_t skip, std::size_t most, std::span<ngtcp2_vec> out) const;
@@ -29,6 +50,11 @@ private:
     std::unique_ptr<std::byte[]> bytes;
     std::size_t capacity = 0, begin = 0, end = 0;
   };
+  Piece& last_with_room(std::size_t wanted);
+  void drop_front();
+  void let_go(Piece& piece);
+
+  PiecePool* pool_;
   std::deque<Piece> pieces_;
   std::size_t size_ = 0;
 };
@@ -36,7 +62,10 @@ private:
 /// Written, and kept until the peer has acknowledged it.
 class SendBuffer {
 public:
+  explicit SendBuffer(PiecePool& pool) : pieces_(pool) {}
   void append(ByteView data) { pieces_.append(data); }
+  ByteSpan room() { return pieces_.room(); }
+  void grow(std::size_t size) { pieces_.grow(size); }
   std::size_t unsent() const { return pieces_.size() - in_flight_; }
   std::size_t gather(std::size_t most, std::span<ngtcp2_vec> out) const {
     return pieces_.gather(in_flight_, most, out);
@@ -64,7 +93,9 @@ private:
 
 /// One stream as Connection sees it.
 struct Stream {
-  StreamId id = 0;
+  Stream(StreamId id_in, PiecePool& pool) : id(id_in), send(pool), receive(pool) {}
+
+  StreamId id;
   SendBuffer send;
   PieceQueue receive;
   WindowTuner tuner;

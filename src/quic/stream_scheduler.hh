@@ -16,7 +16,7 @@ public:
   /// The stream has something to send. Safe to repeat.
   void activate(std::int64_t stream);
   /// It has nothing any more, or may not.
-  void deactivate(std::int64_t stream) { active_.erase(stream); }
+  void deactivate(std::int64_t stream);
   /// Whose turn it is; -1: nobody's.
   std::int64_t next();
   /// It sent this much.
@@ -33,8 +33,11 @@ private:
     std::uint64_t ticket;
   };
   void enqueue(std::deque<Place>& queue, std::int64_t stream, Active& active);
+  Active* find(std::int64_t stream);
 
   std::unordered_map<std::int64_t, Active> active_;
+  std::int64_t found_stream_ = -1;  // of the last find(): mostly it is the same one again
+  Active* found_ = nullptr;
   std::deque<Place> fresh_, old_;
   std::uint64_t tickets_ = 0;
 };

@@ -12,11 +12,17 @@ struct ConnectionRef : ngtcp2_crypto_conn_ref {
   Secret<32> psk;
 };
 
+struct TlsOptions {
+  bool server = false;
+  bool prefers_aes = true;       // AES-128-GCM if both do, else ChaCha20-Poly1305
+  bool own_packet_keys = false;  // see use_own_packet_keys()
+};
+
 /// The TLS 1.3 session of one connection: an external pre-shared key together with X25519, nothing else.
 class TlsSession {
 public:
   /// `ref` must outlive it. CHECKs that GnuTLS can do what we ask for.
-  TlsSession(bool server, ConnectionRef& ref);
+  TlsSession(const TlsOptions& options, ConnectionRef& ref);
   ~TlsSession();
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kMarker = "derphole-invite:";
 constexpr std::string_view kOptions = "restrict,pty,expiry-time=\"";
+constexpr std::string_view kNoTerminal = "restrict,expiry-time=\"";
 constexpr std::size_t kIdDigits = 16;
 
 // Calls `each` with every line, its newline included.
@@ -40,7 +41,9 @@ std::vector<std::string_view> fields(std::string_view line) {
 // Exactly what authorized_key_line() makes; a line that somebody edited is not ours any more.
 std::optional<GrantedLine> read_line(std::string_view line) {
   const auto parts = fields(line);
-  if (parts.size() != 4 || !parts[0].starts_with(kOptions) || !parts[0].ends_with('"')) return std::nullopt;
+  if (parts.size() != 4 || !parts[0].ends_with('"')) return std::nullopt;
+  const std::string_view options = parts[0].starts_with(kOptions) ? kOptions : kNoTerminal;
+  if (!parts[0].starts_with(options) || parts[0].size() <= options.size()) return std::nullopt;
   std::string_view marker = parts[3];
   if (!marker.starts_with(kMarker)) return std::nullopt;
   marker.remove_prefix(kMarker.size());
@@ -51,7 +54,7 @@ std::optional<GrantedLine> read_line(std::string_view line) {
   if (!marker.empty() && !marker.starts_with(':')) return std::nullopt;
   if (!marker.empty()) out.comment = marker.substr(1);
   out.type = parts[1];
-  out.expires = parts[0].substr(kOptions.size(), parts[0].size() - kOptions.size() - 1);
+  out.expires = parts[0].substr(options.size(), parts[0].size() - options.size() - 1);
   return out;
 }
 
@@ -60,7 +63,7 @@ std::optional<GrantedLine> read_line(std::string_view line) {
 std::string authorized_key_line(const SshGrant& grant) {
   SshKey bare = grant.key;
   bare.comment.clear();
-  std::string line = fmt::format("{}{:%Y%m%d%H%M}Z\" {} {}{}", kOptions,
+  std::string line = fmt::format("{}{:%Y%m%d%H%M}Z\" {} {}{}", grant.terminal ? kOptions : kNoTerminal,
                                  fmt::gmtime(grant.expires.time_since_epoch().count()), format_ssh_key(bare),
                                  kMarker, to_hex(grant.id));
   if (!grant.key.comment.empty()) line += ":" + grant.key.comment;

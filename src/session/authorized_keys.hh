@@ -20,11 +20,12 @@ inline constexpr std::size_t kMaxAuthorizedKeys = 1u << 20;  // bytes of the who
 struct SshGrant {
   ByteArray<8> id{};      // random; `ssh revoke` takes it in hex
   UnixSeconds expires{};  // sshd refuses the key from then on
+  bool terminal = true;   // may have one; else commands and copies only
   SshKey key;
 };
 
 /// `restrict,pty,expiry-time="YYYYMMDDHHMMZ" TYPE KEY derphole-invite:ID[:COMMENT]`, without a newline: a
-/// shell, no forwarding of any kind.
+/// shell, no forwarding of any kind. Without a terminal there is no `pty`.
 std::string authorized_key_line(const SshGrant& grant);
 
 enum class AddKeyError : std::uint8_t {

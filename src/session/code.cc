@@ -50,6 +50,16 @@ std::vector<std::string> split(std::string_view text) {
   return parts;
 }
 
+bool ends_in_a_word(std::string_view text) {
+  bool inside = false;
+  while (!text.empty()) {
+    const std::size_t size = separator_size(text);
+    inside = size == 0;
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return inside;
+}
+
 std::string join(const std::vector<std::uint16_t>& words, std::size_t from, std::size_t to) {
   std::string text;
   for (std::size_t i = from; i < to; ++i) {
@@ -151,8 +161,7 @@ std::vector<std::string> complete_code(std::string_view text, std::size_t limit)
   if (text.size() > kMaxText) return {};
   std::vector<std::string> parts = split(text);
   // What ends in a separator begins a new word.
-  const bool new_word = text.empty() || text.back() == '-' || text.back() == ' ';
-  const std::string last = new_word || parts.empty() ? std::string() : parts.back();
+  const std::string last = ends_in_a_word(text) ? parts.back() : std::string();
   if (!last.empty()) parts.pop_back();
   const std::string done(text.substr(0, text.size() - last.size()));
   std::size_t words_before = parts.size();

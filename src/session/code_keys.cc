@@ -33,6 +33,16 @@ Secret<32> gift_key(const CpaceKeys& keys) {
 // One key seals one text: it comes from a fresh exchange.
 constexpr ByteArray<crypto_aead_chacha20poly1305_ietf_NPUBBYTES> kZeroNonce{};
 
+// What a side says of itself: "ADa" and "ADb" of CPace.
+Bytes side_data(const PublicKey& key, std::uint32_t capabilities) {
+  Bytes data;
+  Writer out(data);
+  out.bytes(key.bytes);
+  out.u8(wire::kCodeVersion);
+  out.u32(capabilities);
+  return data;
+}
+
 }  // namespace
 
 std::string place_of_region(std::uint32_t region) {
@@ -77,21 +87,11 @@ std::optional<LanKeys> lan_keys(const Code& code, std::int64_t hour, const Stret
 }
 
 Bytes receiver_data(const MeetingContext& context, std::uint32_t capabilities) {
-  Bytes data;
-  Writer out(data);
-  out.bytes(context.receiver_key.bytes);
-  out.u8(wire::kCodeVersion);
-  out.u32(capabilities);
-  return data;
+  return side_data(context.receiver_key, capabilities);
 }
 
 Bytes sender_data(const MeetingContext& context, std::uint32_t capabilities) {
-  Bytes data;
-  Writer out(data);
-  out.bytes(context.meeting_key.bytes);
-  out.u8(wire::kCodeVersion);
-  out.u32(capabilities);
-  return data;
+  return side_data(context.meeting_key, capabilities);
 }
 
 Cpace make_code_cpace(Cpace::Side side, const MeetingContext& context, const wire::CodeNonce& receiver_nonce,

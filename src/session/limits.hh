@@ -22,5 +22,9 @@ constexpr Duration kFollowAfter = 250ms;  // the peer moved to another relay, no
 constexpr unsigned kBulkRun = 16;  // packets of the stream between two looks at what else is to be sent
 constexpr std::size_t kMaxCommandMessages =
     48;  // unacknowledged, of the channel's 64: the rest is kept for what the session itself has to say
+// Of the stream at first, for transfers: what a receiver has taken from the network and not yet put on the
+// disk is sent again when it is killed, so it is little where the disk is slower than the network. It grows
+// on paths that need more (docs/protocol/bulk.md).
+constexpr std::uint64_t kTransferWindow = 1u << 20;
 
 }  // namespace dh::session

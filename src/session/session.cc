@@ -69,16 +69,24 @@ path::PathFinder* Session::paths() {
   return impl_->paths ? &*impl_->paths : nullptr;
 }
 
-void Session::on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now) {
-  impl_->udp_datagram(socket, from, datagram, now);
+void Session::on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now,
+                              const std::optional<bulk::Opened>& ahead) {
+  impl_->udp_datagram(socket, from, datagram, now, ahead);
   impl_->read_stream();
 }
-
-std::size_t Session::write(ByteView data) {
-  return impl_->sender ? impl_->sender->write(data) : 0;
+std::shared_ptr<bulk::AheadOpener> Session::poll_opener() {
+  if (!impl_->receiver) return nullptr;
+  const std::uint64_t version = impl_->receiver->keys_version(kDirectPath);
+  if (version == std::exchange(impl_->opener_version, version)) return nullptr;
+  return impl_->receiver->ahead_opener(kDirectPath);
 }
-std::size_t Session::writable() const {
-  return impl_->sender ? impl_->sender->writable() : 0;
+
+ByteSpan Session::room() {
+  return impl_->sender ? impl_->sender->room() : ByteSpan{};
+}
+void Session::commit(std::size_t size) {
+  CHECK(impl_->sender.has_value());
+  impl_->sender->commit(size);
 }
 
 void Session::finish() {
@@ -116,8 +124,9 @@ void Session::on_timeout(Instant now, UnixSeconds wall) {
   impl_->read_stream();
 }
 
-std::optional<Session::Transmit> Session::poll_transmit(ByteSpan out, Instant now) {
-  auto sent = impl_->transmit(out, now);
+std::optional<Session::Transmit> Session::poll_transmit(ByteSpan out, Instant now, bulk::Seal* later) {
+  if (later != nullptr) *later = {};
+  auto sent = impl_->transmit(out, now, later);
   impl_->read_stream();
   return sent;
 }
@@ -139,7 +148,11 @@ bool Session::is_open() const {
 
 SessionCounters Session::counters() const {
   SessionCounters out;
-  if (impl_->sender) out.stream = impl_->sender->counters();
+  if (impl_->sender) {
+    out.stream = impl_->sender->counters();
+    for (std::size_t i = 0; i < out.held.size(); ++i)
+      out.held[i] = impl_->sender->held(static_cast<bulk::HeldBy>(i));
+  }
   if (impl_->receiver) out.stream = impl_->receiver->counters();
   out.unknown_packets = impl_->unknown_packets;
   out.relay_bytes = impl_->relay_bytes;

@@ -10,6 +10,8 @@
 #include "base/rng.hh"
 #include "base/time.hh"
 #include "bulk/congestion_controller.hh"
+#include "bulk/hold_clock.hh"
+#include "bulk/keys.hh"
 #include "bulk/stream.hh"
 #include "crypto/keys.hh"
 #include "derp/client_core.hh"
@@ -63,7 +65,8 @@ struct SessionConfig {
 
 struct ClaimedBy {
   PublicKey peer;
-};  // the session has its two ends
+  ByteArray<32> binding{};  // from the handshake: the same at both ends, and nowhere else
+};                          // the session has its two ends
 struct RelayInUse {
   std::size_t relay;
 };  // traffic moved to this relay of the token
@@ -105,7 +108,8 @@ struct SessionCounters {
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // of the stream, sent and received, per relay
   std::uint64_t direct_bytes = 0;                       // of the stream, over direct paths
   std::size_t direct_datagram_bytes = 0;  // the largest that the direct path in use, or the last one, carries
-  std::uint64_t black_holes = 0;          // it stopped carrying what it had carried before
+  std::array<Duration, bulk::kHeldByCount> held{};  // sending: how long for what (bulk::HeldBy)
+  std::uint64_t black_holes = 0;                    // it stopped carrying what it had carried before
 };
 
 /// One session from token to goodbye, for either role and direction: introduces handshake or claim gate,
@@ -133,11 +137,19 @@ public:
   // Direct paths. The shell opens UDP sockets and tells the finder what it knows of this machine's network;
   // after any call to it, drain as after any other input. nullptr with ForceRelay.
   path::PathFinder* paths();
-  void on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now);
+  /// `ahead`: what the last poll_opener() made of it, if it was asked.
+  void on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now,
+                       const std::optional<bulk::Opened>& ahead = {});
+  /// Receiving: what may open datagrams of direct paths on a thread of the shell's before they are handed in;
+  /// a new one after each change of keys, else nullptr. That thread must have it before what poll_transmit()
+  /// gives next leaves.
+  std::shared_ptr<bulk::AheadOpener> poll_opener();
 
   // The stream, sending.
-  std::size_t write(ByteView data);
-  std::size_t writable() const;  // 0 before Open
+  /// Memory for the stream's next bytes (bulk::Sender::room): empty before Open, and while enough waits to be
+  /// sent.
+  ByteSpan room();
+  void commit(std::size_t size);
   void finish();
   // The stream, receiving.
   ByteView readable() const;
@@ -162,8 +174,8 @@ public:
   };
   using Transmit = std::variant<RelayTransmit, path::Transmit>;
   /// Builds the next packet into `out` (at least kMaxPacketBytes). Only for relays that are up and writable,
-  /// and for sockets that were opened.
-  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// and for sockets that were opened. `later`: as of bulk::Sender.
+  std::optional<Transmit> poll_transmit(ByteSpan out, Instant now, bulk::Seal* later = nullptr);
   std::optional<SessionEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

@@ -28,7 +28,8 @@ std::optional<Instant> Session::Impl::last_heard() const {
   return std::max(*relay, *direct_heard);
 }
 
-void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now) {
+void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now,
+                                 const std::optional<bulk::Opened>& ahead) {
   if (state == State::Ended || !paths) return;
   const wire::DatagramKind kind = wire::datagram_kind(bytes);
   // Most are of the stream: they shall not wait for everybody else to look at them first.
@@ -37,7 +38,7 @@ void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, By
   switch (kind) {
     case wire::DatagramKind::Bulk: {
       const bool authentic = sender ? sender->on_datagram(kDirectPath, bytes, now)
-                                    : receiver && receiver->on_datagram(kDirectPath, bytes, now);
+                                    : receiver && receiver->on_datagram(kDirectPath, bytes, now, ahead);
       if (!authentic) break;
       direct_bytes += bytes.size();
       if (dialer() && state == State::Meeting) accepted(now);

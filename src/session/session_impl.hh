@@ -36,7 +36,8 @@ struct Session::Impl {
   void bulk_packet(std::size_t relay, ByteSpan bytes, Instant now);
   // session_direct.cc
   void start_paths(const SessionKeys& keys, Instant now);
-  void udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now);
+  void udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan bytes, Instant now,
+                    const std::optional<bulk::Opened>& ahead);
   void heard_direct(path::SocketId socket, const Endpoint& from, Instant now);
   void read_paths(Instant now);
   void use_direct(const path::Route& route, Instant now);
@@ -63,9 +64,9 @@ struct Session::Impl {
   bool usable(std::size_t relay) const { return relays.is_up(relay) && writable[relay]; }
   std::optional<Transmit> emit(std::size_t relay, const PublicKey& to, ByteView bytes, ByteSpan out);
   std::optional<Transmit> emit_direct(ByteView bytes, ByteSpan out);
-  std::optional<Transmit> transmit(ByteSpan out, Instant now);
+  std::optional<Transmit> transmit(ByteSpan out, Instant now, bulk::Seal* later);
   std::optional<Transmit> transmit_control(ByteSpan out, Instant now);
-  std::optional<Transmit> transmit_bulk(ByteSpan out, Instant now);
+  std::optional<Transmit> transmit_bulk(ByteSpan out, Instant now, bulk::Seal* later);
   std::optional<Transmit> transmit_others(ByteSpan out, Instant now);
   void read_stream();
   // Over, but the last packets must leave first: `now_or_never` when nothing of the peer is awaited any more.
@@ -99,6 +100,7 @@ struct Session::Impl {
   std::uint64_t direct_bytes = 0, black_holes = 0;
   std::size_t direct_datagram_bytes = 0;
   PublicKey peer{};
+  ByteArray<32> binding{};
   std::deque<SessionEvent> events;
   std::deque<std::pair<std::size_t, Bytes>> copies;  // control packets for the other relays
   std::optional<SessionEnded> result;
@@ -107,8 +109,9 @@ struct Session::Impl {
   std::array<bool, kMaxRelays> writable{};
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};
   std::uint64_t unknown_packets = 0;
-  bool want_others = false;   // dialer: the token's other relays as well
-  bool heard_absent = false;  // a relay said that the listener is not there
+  std::uint64_t opener_version = 0;  // of the keys given to the shell
+  bool want_others = false;          // dialer: the token's other relays as well
+  bool heard_absent = false;         // a relay said that the listener is not there
   bool ever_up = false;
   bool messages_sent = false;
   bool confirm_wanted = false;  // everything read is safe; the peer has yet to acknowledge our messages

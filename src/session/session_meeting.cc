@@ -9,6 +9,7 @@ namespace dh::session {
 namespace {
 
 constexpr std::string_view kBulkLabel = "bulk";
+constexpr std::string_view kBindingLabel = "binding";
 
 constexpr std::uint8_t aead_bit(AeadKind kind) {
   return kind == AeadKind::Aes256Gcm ? 1 : 2;
@@ -195,7 +196,7 @@ void Session::Impl::read_gate(Instant now) {
     state = State::Open;
     relays.follow(arrived.relay);
     relays.heard(arrived.relay, now);
-    events.push_back(ClaimedBy{peer});
+    events.push_back(ClaimedBy{peer, binding});
     relay_changed(now);
     read_control(now);
   }
@@ -229,7 +230,7 @@ void Session::Impl::read_control(Instant now) {
 void Session::Impl::accepted(Instant now) {
   state = State::Open;
   give_up.reset();
-  events.push_back(ClaimedBy{peer});
+  events.push_back(ClaimedBy{peer, binding});
   relay_changed(now);
 }
 
@@ -240,6 +241,12 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
   stream.peer_connection_id = keys.peer_index;
   stream.controller = config.controller;
   stream.rate_limit = config.rate_limit;
+  if (config.capability == Capability::Transfer) {
+    stream.receive_window = kTransferWindow;
+    stream.receive_window_shrinks = true;
+  }
+  const Secret<64> bound = export_key(keys, kBindingLabel);
+  std::copy_n(bound.expose().begin(), binding.size(), binding.begin());
   bulk::PathProperties path;
   path.datagram_bytes = config.relay_datagram_bytes;
   path.is_relay = true;

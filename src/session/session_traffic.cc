@@ -121,17 +121,17 @@ std::optional<Session::Transmit> Session::Impl::emit_direct(ByteView bytes, Byte
   return path::Transmit{direct->socket, direct->remote, bytes.size(), 0};
 }
 
-std::optional<Session::Transmit> Session::Impl::transmit(ByteSpan out, Instant now) {
+std::optional<Session::Transmit> Session::Impl::transmit(ByteSpan out, Instant now, bulk::Seal* later) {
   if (state == State::Ended) return std::nullopt;
   // Of the packets of one turn nearly all are the stream's: not each has to ask everybody else first.
   if (bulk_only > 0 && bulk_only_at == now) {
     --bulk_only;
-    if (auto sent = transmit_bulk(out, now)) return sent;
+    if (auto sent = transmit_bulk(out, now, later)) return sent;
   }
   if (auto sent = transmit_others(out, now)) return sent;
   bulk_only_at = now;
   bulk_only = kBulkRun;
-  if (auto sent = transmit_bulk(out, now)) return sent;
+  if (auto sent = transmit_bulk(out, now, later)) return sent;
   if (finishing && !is_blocked()) finish_closing();
   return std::nullopt;
 }
@@ -186,11 +186,14 @@ std::optional<Session::Transmit> Session::Impl::transmit_control(ByteSpan out, I
   return std::nullopt;
 }
 
-std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now) {
-  if (is_blocked()) return std::nullopt;
+std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Instant now, bulk::Seal* later) {
+  if (is_blocked()) {
+    if (sender) sender->on_blocked(now);
+    return std::nullopt;
+  }
   for (;;) {
     std::optional<bulk::Transmit> sent;
-    if (sender) sent = sender->poll_transmit(out, now);
+    if (sender) sent = sender->poll_transmit(out, now, later);
     if (receiver && !sent) sent = receiver->poll_transmit(out, now);
     if (!sent) break;
     if (sent->path == kDirectPath) {
@@ -228,8 +231,9 @@ void Session::Impl::read_stream() {
 // Some room is kept for the session's own messages: a peer that acknowledges nothing must still be found.
 bool Session::Impl::send_message(ByteView message, Instant now) {
   if (state != State::Open || !control || control->unacknowledged() >= kMaxCommandMessages) return false;
-  messages_sent = control->send(wire::serialize(wire::CommandMsg{to_bytes(message)}), now);
-  return messages_sent;
+  if (!control->send(wire::serialize(wire::CommandMsg{to_bytes(message)}), now)) return false;
+  messages_sent = true;
+  return true;
 }
 
 // The sender ends when the stream is confirmed, so whatever it should hear must have arrived before.

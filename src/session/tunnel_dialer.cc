@@ -151,6 +151,10 @@ std::optional<Session::Transmit> TunnelDialer::poll_transmit(ByteSpan out, Insta
   return std::nullopt;
 }
 
+std::optional<std::size_t> TunnelDialer::poll_more(ByteSpan out, Instant now) {
+  return link_ ? link_->poll_more(out, now) : std::nullopt;
+}
+
 std::optional<TunnelDialerEvent> TunnelDialer::poll_event() {
   if (!events_.empty()) {
     TunnelDialerEvent event = std::move(events_.front());

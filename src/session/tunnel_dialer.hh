@@ -40,6 +40,7 @@ public:
   void close(std::string reason, Instant now);
 
   std::optional<Session::Transmit> poll_transmit(ByteSpan out, Instant now);
+  std::optional<std::size_t> poll_more(ByteSpan out, Instant now);  // as TunnelLink has it
   std::optional<TunnelDialerEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

@@ -131,40 +131,49 @@ TunnelLink::TunnelLink(const TunnelLinkConfig& config, const SessionKeys& keys, 
 TunnelLink::~TunnelLink() = default;
 
 void TunnelLink::on_relay_up(std::size_t relay, Instant now) {
+  impl_->only_quic = false;
   impl_->relays.up(relay);
   impl_->relay_changed(now);
 }
 void TunnelLink::on_relay_down(std::size_t relay, Instant now) {
+  impl_->only_quic = false;
   impl_->relays.down(relay);
   impl_->writable[relay] = false;
   impl_->want_others = true;
   impl_->relay_changed(now);
 }
 void TunnelLink::on_relay_writable(std::size_t relay, bool writable) {
+  impl_->only_quic = false;
   impl_->writable[relay] = writable;
 }
 void TunnelLink::on_relay_packet(std::size_t relay, ByteView packet, Instant now) {
+  impl_->only_quic = false;
   impl_->relay_packet(relay, packet, now);
 }
 void TunnelLink::on_peer_gone(std::size_t relay, Instant now) {
+  impl_->only_quic = false;
   impl_->relays.suspect(relay);
   impl_->want_others = true;
   impl_->relay_changed(now);
   impl_->ping(now);  // if it is really gone, that shows
 }
 void TunnelLink::follow_relay(std::size_t relay, Instant now) {
+  impl_->only_quic = false;
   impl_->relays.follow(relay);
   impl_->relays.heard(relay, now);
   impl_->relay_changed(now);
 }
 void TunnelLink::on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram,
                                  Instant now) {
+  impl_->only_quic = false;
   impl_->udp_datagram(socket, from, datagram, now);
 }
 void TunnelLink::on_timeout(Instant now) {
+  impl_->only_quic = false;
   impl_->timeout(now);
 }
 void TunnelLink::close(std::string reason, Instant now) {
+  impl_->only_quic = false;
   impl_->close(std::move(reason), now);
 }
 void TunnelLink::drop(TunnelEnd end) {
@@ -172,6 +181,9 @@ void TunnelLink::drop(TunnelEnd end) {
 }
 std::optional<Session::Transmit> TunnelLink::poll_transmit(ByteSpan out, Instant now) {
   return impl_->transmit(out, now);
+}
+std::optional<std::size_t> TunnelLink::poll_more(ByteSpan out, Instant now) {
+  return impl_->transmit_more(out, now);
 }
 std::optional<TunnelEvent> TunnelLink::poll_event() {
   if (impl_->events.empty()) return std::nullopt;

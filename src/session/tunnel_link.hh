@@ -79,6 +79,9 @@ public:
   void drop(TunnelEnd end);
 
   std::optional<Session::Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// The size of one more datagram for where the last one went by UDP, while nothing but the connection has
+  /// something to send. nullopt: ask poll_transmit().
+  std::optional<std::size_t> poll_more(ByteSpan out, Instant now);
   std::optional<TunnelEvent> poll_event();
   std::optional<wire::SessionMsg> poll_message();  // what is not the link's own business: the claim's answer
   std::optional<Instant> next_timeout() const;

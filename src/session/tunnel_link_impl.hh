@@ -40,6 +40,7 @@ struct TunnelLink::Impl {
   std::optional<Session::Transmit> transmit(ByteSpan out, Instant now);
   std::optional<Session::Transmit> transmit_control(ByteSpan out, Instant now);
   std::optional<Session::Transmit> transmit_quic(ByteSpan out, Instant now);
+  std::optional<std::size_t> transmit_more(ByteSpan out, Instant now);
   void close(std::string reason, Instant now);
   void end(TunnelEnd how, std::string reason = {});
   void ping(Instant now);
@@ -59,11 +60,14 @@ struct TunnelLink::Impl {
   std::optional<path::Route> direct;  // in use
   std::optional<std::size_t> told_relay;
   std::optional<Instant> direct_heard, direct_deadline, goodbye_until, silent_since;
+  path::SocketId heard_socket = 0;  // what direct_heard was heard on
+  Endpoint heard_from;
   std::deque<TunnelEvent> events;
   std::deque<wire::SessionMsg> messages;
   std::deque<std::pair<std::size_t, Bytes>> copies;  // control packets for the other relays
   unsigned probes_seen = 0;                          // of the connection, unanswered, already acted on
   bool want_others = false, saying_goodbye = false;
+  bool only_quic = false;  // nothing else has had anything to send since the last input
   Instant started;
   TunnelCounters counters;
 };

@@ -33,7 +33,11 @@ void TunnelLink::Impl::udp_datagram(path::SocketId socket, const Endpoint& from,
 }
 
 void TunnelLink::Impl::heard_direct(path::SocketId socket, const Endpoint& from, Instant now) {
+  // Of many datagrams that were read together, one says it all.
+  if (direct_heard == now && heard_socket == socket && heard_from == from && !silent_since) return;
   direct_heard = now;
+  heard_socket = socket;
+  heard_from = from;
   paths->on_peer_datagram(socket, from, now);
   heard(now);
 }

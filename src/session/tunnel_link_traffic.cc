@@ -81,6 +81,7 @@ std::optional<Instant> TunnelLink::Impl::next_timeout() const {
 
 std::optional<Session::Transmit> TunnelLink::Impl::transmit(ByteSpan out, Instant now) {
   if (state == State::Ended) return std::nullopt;
+  if (only_quic) return transmit_quic(out, now);
   if (paths && state == State::Open) {
     if (const auto rtt = control.smoothed_rtt()) paths->on_control_rtt(*rtt);
     while (auto call = paths->poll_call(now)) control.send(wire::serialize(*call), now);
@@ -94,6 +95,7 @@ std::optional<Session::Transmit> TunnelLink::Impl::transmit(ByteSpan out, Instan
     return Session::RelayTransmit{relay, peer(), bytes.size()};
   }
   if (auto sent = transmit_control(out, now)) return sent;
+  only_quic = true;
   return transmit_quic(out, now);
 }
 
@@ -127,6 +129,13 @@ std::optional<Session::Transmit> TunnelLink::Impl::transmit_quic(ByteSpan out, I
   }
   counters.relay_bytes += *size;
   return Session::RelayTransmit{*relays.current(), peer(), *size};
+}
+
+std::optional<std::size_t> TunnelLink::Impl::transmit_more(ByteSpan out, Instant now) {
+  if (state == State::Ended || !only_quic || !direct) return std::nullopt;
+  const auto size = quic.poll_transmit(out, now);
+  if (size) counters.direct_bytes += *size;
+  return size;
 }
 
 void TunnelLink::Impl::close(std::string reason, Instant now) {

@@ -158,6 +158,11 @@ void TunnelListener::read_links() {
   }
 }
 
+std::optional<std::size_t> TunnelListener::poll_more(ByteSpan out, Instant now) {
+  const auto found = links_.find(last_served_);
+  return found == links_.end() ? std::nullopt : found->second->poll_more(out, now);
+}
+
 std::optional<TunnelListenerEvent> TunnelListener::poll_event() {
   if (events_.empty()) read_links();
   if (events_.empty()) return std::nullopt;

@@ -60,6 +60,8 @@ public:
     Session::Transmit what;
   };
   std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
+  /// As TunnelLink has it, for the client that poll_transmit() served last.
+  std::optional<std::size_t> poll_more(ByteSpan out, Instant now);
   std::optional<TunnelListenerEvent> poll_event();
   std::optional<Instant> next_timeout() const;
 

@@ -2,15 +2,12 @@
 
 namespace dh::transfer {
 
-CheckString::CheckString(ByteView session, const ByteArray<16>& sender_nonce,
+CheckString::CheckString(const ByteArray<32>& binding, const ByteArray<16>& sender_nonce,
                          const ByteArray<16>& receiver_nonce) {
-  hash_.update(as_bytes("derphole check string 1"));
+  hash_.update(as_bytes("derphole check string 2"));
   hash_.update(sender_nonce);
   hash_.update(receiver_nonce);
-  Bytes size;
-  Writer(size).u64(session.size());
-  hash_.update(size);
-  hash_.update(session);
+  hash_.update(binding);
 }
 
 void CheckString::file(std::uint32_t entry, const ByteArray<32>& sha256) {

@@ -27,8 +27,8 @@ struct JournalBlock {
 struct FileKeyHash {
   std::size_t operator()(const FileKey& key) const { return static_cast<std::size_t>(load_be64(key.data())); }
 };
-/// A top-level entry that was about to get its final name, whole and synced. Whoever finds this very inode
-/// under a final name knows that it is in place.
+/// An entry that was about to get its final name, whole and synced. Whoever finds this very inode under a
+/// final name knows that it is in place.
 struct JournalPlaced {
   ByteArray<16> manifest{};  // manifest_key()
   std::uint64_t device = 0, inode = 0;

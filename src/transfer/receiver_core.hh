@@ -61,6 +61,8 @@ public:
   /// Takes bytes up to the next event; takes none while Offered or Over. Errors: the sender's fault; the
   /// transfer is over.
   std::expected<Step, Refusal> on_bytes(ByteView input);
+  /// With that many bytes in one piece, the next step would not have to copy them; 0: any number is good.
+  std::size_t likes(ByteView input) const { return reader_.in_record() ? 0 : record_bytes(input); }
   /// Once, after Offered. CHECKs that the spans cover the manifest.
   void answer(const Answer& answer);
   /// The stream has ended. Errors: before the transfer did.

@@ -183,6 +183,13 @@ void serialize_manifest_header(Writer& w, std::size_t size) {
   header(w, Type::Manifest, size);
 }
 
+std::size_t record_bytes(ByteView begin) {
+  if (begin.size() < kHeaderBytes) return 0;
+  const auto most = most_bytes(static_cast<std::uint8_t>(begin[0]));
+  const std::size_t size = load_be32(begin.data() + 1);
+  return most && size <= *most ? kHeaderBytes + size : 0;
+}
+
 std::expected<RecordReader::Step, Refusal> RecordReader::next(ByteView input) {
   if (handed_out_) kept_.clear();
   handed_out_ = false;

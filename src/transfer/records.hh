@@ -39,7 +39,8 @@ struct BlockRecord {
   BlockDigest digest{};
   ByteView data;
 
-  static constexpr std::size_t kHeaderBytes = 24;  // of the payload, before the data
+  static constexpr std::size_t kHeaderBytes = 24;                      // of the payload, before the data
+  static constexpr std::size_t kRecordHeaderBytes = 5 + kHeaderBytes;  // what serialize_header writes
   /// Record header and payload header; the data follows.
   void serialize_header(Writer& w, std::size_t data_bytes) const;
 };
@@ -85,8 +86,11 @@ void serialize_manifest_header(Writer& w, std::size_t size);
 using Record = std::variant<HelloRecord, ManifestRecord, ManifestEndRecord, BlockRecord, HoleRecord,
                             FileEndRecord, FailedRecord, EndRecord>;
 
-/// Cuts a byte stream into records. Bounded: at most one record is kept, and its length is checked against
-/// its type before anything is kept.
+/// Bytes of the record that begins here, its header included; 0: not known yet, or no record at all.
+std::size_t record_bytes(ByteView begin);
+
+/// Cuts a byte stream into records. A record that is in one piece in its input is not copied. Bounded: at
+/// most one record is kept, and its length is checked against its type before anything is kept.
 class RecordReader {
 public:
   struct Step {

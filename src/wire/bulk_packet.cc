@@ -180,34 +180,35 @@ std::optional<FrameType> BulkFrameReader::next() {
 }
 
 void BulkFrameReader::read_ack() {
-  ack_.path = reader_.u8();
+  AckFrame& ack = ack_.emplace();
+  ack.path = reader_.u8();
   std::uint64_t last = static_cast<std::uint64_t>(reader_.u16()) << 32;
   last |= reader_.u32();
-  ack_.delay_us = reader_.u32();
-  ack_.receive_limit = reader_.u64();
-  ack_.received = reader_.u32();
-  ack_.duplicates = reader_.u32();
+  ack.delay_us = reader_.u32();
+  ack.receive_limit = reader_.u64();
+  ack.received = reader_.u32();
+  ack.duplicates = reader_.u32();
   const std::size_t count = reader_.u8();
   std::uint64_t length = reader_.u32();
-  ack_.range_count = 0;
+  ack.range_count = 0;
   if (!reader_.ok()) return;
-  if (count == 0 || count > AckFrame::kMaxRanges || length > last || ack_.path > BulkHeader::kMaxPath) {
+  if (count == 0 || count > AckFrame::kMaxRanges || length > last || ack.path > BulkHeader::kMaxPath) {
     error_ = WireError::BadValue;
     return;
   }
-  ack_.ranges[0] = {last - length, last};
+  ack.ranges[0] = {last - length, last};
   for (std::size_t i = 1; i < count; ++i) {
     const std::uint64_t step = std::uint64_t{reader_.u32()} + 2;
     length = reader_.u32();
-    const std::uint64_t lowest = ack_.ranges[i - 1].first;
+    const std::uint64_t lowest = ack.ranges[i - 1].first;
     if (!reader_.ok()) return;
     if (step + length > lowest) {
       error_ = WireError::BadValue;
       return;
     }
-    ack_.ranges[i] = {lowest - step - length, lowest - step};
+    ack.ranges[i] = {lowest - step - length, lowest - step};
   }
-  ack_.range_count = count;
+  ack.range_count = count;
 }
 
 void BulkFrameReader::read_data() {

@@ -155,7 +155,7 @@ public:
   std::optional<WireError> error() const { return error_; }
 
   // The frame just parsed; each is valid only after next() returned its type.
-  const AckFrame& ack() const { return ack_; }
+  const AckFrame& ack() const { return *ack_; }
   const DataFrame& data() const { return data_; }
   const FinFrame& fin() const { return fin_; }
   const AbortFrame& abort() const { return abort_; }
@@ -168,7 +168,7 @@ private:
 
   Reader reader_;
   std::optional<WireError> error_;
-  AckFrame ack_;
+  std::optional<AckFrame> ack_;  // a KiB that most packets need not clear
   DataFrame data_;
   FinFrame fin_;
   AbortFrame abort_;

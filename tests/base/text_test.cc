@@ -27,6 +27,16 @@ TEST(IpAddress, KnowsItsScopes) {
   EXPECT_TRUE(IpAddress{}.is_v4());
 }
 
+TEST(IpAddress, OnlyLinkLocalIpv6HasAZone) {
+  const IpAddress address = IpAddress::parse("fe80::1")->with_zone(3);
+  EXPECT_EQ(address.to_string(), "fe80::1%3");
+  EXPECT_EQ((Endpoint{address, 80}.to_string()), "[fe80::1%3]:80");
+  EXPECT_NE(address, *IpAddress::parse("fe80::1"));
+  EXPECT_EQ(address.with_zone(0), *IpAddress::parse("fe80::1"));
+  EXPECT_EQ(IpAddress::parse("2001:db8::1")->with_zone(3), *IpAddress::parse("2001:db8::1"));
+  EXPECT_EQ(IpAddress::parse("169.254.0.1")->with_zone(3), *IpAddress::parse("169.254.0.1"));
+}
+
 TEST(Endpoint, ParsesWithBracketsOnlyForIpv6) {
   EXPECT_EQ(Endpoint::parse("[::1]:80")->to_string(), "[::1]:80");
   EXPECT_EQ(Endpoint::parse("1.2.3.4:80")->to_string(), "1.2.3.4:80");

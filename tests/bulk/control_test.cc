@@ -385,6 +385,63 @@ TEST(Keys, ALargePacketUsesUpAKeyLikeSixteenSmallOnes) {
   EXPECT_EQ(ends.sealer.updates(), 1u);
 }
 
+// Every packet through the snapshot of one epoch ago at most: that is what the order "new snapshot, then the
+// ack" leaves possible.
+TEST(Keys, ASnapshotOpensAcrossOneUpdate) {
+  Ends ends(Ends::updating_every(8));
+  auto ahead = ends.opener.ahead();
+  std::uint64_t version = ends.opener.keys_version();
+  for (int i = 0; i < 200; ++i) {
+    Bytes datagram = ends.seal();
+    const Bytes sealed = datagram;
+    const auto opened = ahead->unseal(datagram);
+    ASSERT_TRUE(opened && opened->genuine) << i;
+    const auto header = wire::BulkHeader::parse(datagram);
+    ByteSpan plain;
+    ASSERT_EQ(ends.opener.unseal(*header, datagram, 300ms, ends.now, plain, opened),
+              PacketOpener::Result::Opened);
+    EXPECT_EQ(plain.size(), 20u);
+    EXPECT_EQ(plain[0], std::byte{1});
+    if (ends.opener.keys_version() != version) {
+      ahead = ends.opener.ahead();
+      version = ends.opener.keys_version();
+    }
+    ends.sealer.on_acked(header->packet_number);
+  }
+  EXPECT_GT(ends.opener.updates(), 20u);
+}
+
+TEST(Keys, WhatWasOpenedAheadIsCheckedLikeAnythingElse) {
+  Ends ends(Ends::updating_every(0));
+  const auto ahead = ends.opener.ahead();
+  const auto hand_in = [&](Bytes datagram, const std::optional<Opened>& opened) {
+    const auto header = wire::BulkHeader::parse(datagram);
+    ByteSpan plain;
+    return ends.opener.unseal(*header, datagram, 300ms, ends.now, plain, opened);
+  };
+  Bytes genuine = ends.seal();
+  Bytes forged = ends.seal();
+  forged.back() ^= std::byte{1};
+  const auto refused = ahead->unseal(forged);
+  ASSERT_TRUE(refused);
+  EXPECT_FALSE(refused->genuine);
+  EXPECT_EQ(hand_in(forged, refused), PacketOpener::Result::Forged);
+  Bytes other_phase = ends.seal();
+  other_phase[0] ^= std::byte{0x08};
+  const auto in_vain = ahead->unseal(other_phase);
+  ASSERT_TRUE(in_vain);
+  EXPECT_FALSE(in_vain->genuine);
+  EXPECT_EQ(hand_in(other_phase, in_vain), PacketOpener::Result::Forged);
+  EXPECT_EQ(hand_in(genuine, Opened{.genuine = true, .epoch = 3}), PacketOpener::Result::Forged);
+  const auto opened = ahead->unseal(genuine);
+  EXPECT_EQ(hand_in(genuine, opened), PacketOpener::Result::Opened);
+  EXPECT_EQ(hand_in(genuine, opened), PacketOpener::Result::Repeated);
+  Bytes elsewhere = ends.seal();
+  elsewhere[1] = std::byte{8};  // of another path
+  EXPECT_FALSE(ahead->unseal(elsewhere));
+  EXPECT_FALSE(ahead->unseal(ByteSpan(elsewhere).first(27)));
+}
+
 TEST(Keys, SealTheseGoldenBytes) {
   StreamConfig config;
   for (std::size_t i = 0; i < 64; ++i) config.secret.expose_mutable()[i] = static_cast<std::byte>(i);

@@ -84,12 +84,22 @@ public:
            std::holds_alternative<StreamComplete>(*receiver_end) && equal_bytes(received, source);
   }
 
+  /// From now on the reader takes no more than this; 0: all at once.
+  void read_at(double bytes_per_second) {
+    read_bytes_per_second = bytes_per_second;
+    reading_since = now;
+    read_before = received.size();
+  }
+
   // How the reader behaves.
-  double read_bytes_per_second = 0;  // 0: at once
   bool reader_stopped = false;
   double write_bytes_per_second = 0;  // 0: at once; else whenever the world is stepped
+  bool writes_in_place = false;       // into the sender's memory, in pieces of any size
   Duration confirm_delay = 0ms;
   bool finishes = true;
+  // As if both ends had threads: the sender's datagrams are sealed after they were built, the receiver's are
+  // opened when they come and handed in some time later, by keys that were current at the last pump.
+  bool threads = false;
 
   Bytes source, received;
   std::size_t written = 0;
@@ -131,22 +141,44 @@ private:
         Flight flight = wire.top();
         wire.pop();
         if (flight.to_receiver) {
-          receiver.on_datagram(flight.path, flight.bytes, now);
+          haul.push_back({flight.path, std::move(flight.bytes), {}});
+          const auto opener = openers.find(flight.path);
+          if (opener != openers.end()) haul.back().ahead = opener->second->unseal(haul.back().bytes);
+          if (!threads || rng.chance(0.2)) unload();
         } else {
           sender.on_datagram(flight.path, flight.bytes, now);
         }
         more = true;
       }
+      if (!haul.empty() && (rng.chance(0.5) || now >= unload_at)) unload();
       sender.on_timeout(now);
       receiver.on_timeout(now);
-      if (const std::size_t size = to_write(); size > 0)
-        written += sender.write(ByteView(source).subspan(written, size));
+      write();
       if (finishes && written == source.size()) sender.finish();
       read();
       pump(true);
       pump(false);
       events();
     }
+  }
+
+  void unload() {
+    for (Arrived& arrived : haul) receiver.on_datagram(arrived.path, arrived.bytes, now, arrived.ahead);
+    haul.clear();
+    unload_at = now + 1ms;
+  }
+
+  void write() {
+    const std::size_t size = to_write();
+    if (!writes_in_place) {
+      written += sender.write(ByteView(source).subspan(written, size));
+      return;
+    }
+    const ByteSpan room = size > 0 ? sender.room() : ByteSpan();
+    const std::size_t some = room.empty() ? 0 : 1 + rng.below(std::min(size, room.size()));
+    std::copy_n(source.begin() + static_cast<std::ptrdiff_t>(written), some, room.begin());
+    if (some > 0) sender.commit(some);
+    written += some;
   }
 
   std::size_t to_write() const {
@@ -160,10 +192,9 @@ private:
     while (!reader_stopped) {
       std::size_t size = receiver.readable().size();
       if (read_bytes_per_second > 0) {
-        const double due = to_seconds(now - Instant(1s)) * read_bytes_per_second;
-        const auto allowed =
-            static_cast<std::size_t>(due) - std::min(received.size(), static_cast<std::size_t>(due));
-        size = std::min(size, allowed);
+        const double due = to_seconds(now - reading_since) * read_bytes_per_second;
+        const std::size_t may_have = read_before + static_cast<std::size_t>(due);
+        size = std::min(size, may_have - std::min(received.size(), may_have));
       }
       if (size == 0) return;
       const ByteView bytes = receiver.readable().first(size);
@@ -196,14 +227,26 @@ private:
   void pump(bool from_sender) {
     for (int guard = 0;; ++guard) {
       ASSERT_LT(guard, 1'000'000) << "poll_transmit does not end";
-      const auto sent = from_sender ? sender.poll_transmit(out, now) : receiver.poll_transmit(out, now);
+      if (threads && !from_sender) renew_openers();
+      Seal seal;
+      const auto sent = from_sender ? sender.poll_transmit(out, now, threads ? &seal : nullptr)
+                                    : receiver.poll_transmit(out, now);
       if (!sent) return;
+      EXPECT_EQ(bool(seal), threads && from_sender && !paths.at(sent->path).properties.is_relay);
       ++datagrams;
       Path& path = paths.at(sent->path);
       EXPECT_LE(sent->size, path.properties.datagram_bytes);
       Bytes bytes(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(sent->size));
+      if (seal) seal.apply(bytes);
       record(from_sender, bytes);
       carry(from_sender, sent->path, path, std::move(bytes));
+    }
+  }
+
+  void renew_openers() {
+    for (const auto& [id, path] : paths) {
+      const std::uint64_t version = receiver.keys_version(id);
+      if (std::exchange(versions[id], version) != version) openers[id] = receiver.ahead_opener(id);
     }
   }
 
@@ -252,6 +295,7 @@ private:
   bool advance(Instant end) {
     std::optional<Instant> next = earlier(sender.next_timeout(), receiver.next_timeout());
     if (!wire.empty()) next = earlier(next, wire.top().at);
+    if (!haul.empty()) next = earlier(next, std::max(unload_at, now));
     if (receiver.readable().empty()) next = earlier(next, confirm_at);
     if (read_bytes_per_second > 0 && !receiver.readable().empty()) next = earlier(next, now + 5ms);
     if (!next) return false;
@@ -270,8 +314,20 @@ private:
   std::priority_queue<Flight, std::vector<Flight>, std::greater<>> wire;
   std::map<std::pair<bool, PathId>, std::uint64_t> last_number;
   std::optional<Instant> confirm_at;
+  struct Arrived {
+    PathId path;
+    Bytes bytes;
+    std::optional<Opened> ahead;
+  };
+  std::vector<Arrived> haul;  // opened, not handed in
+  Instant unload_at{};
+  std::map<PathId, std::shared_ptr<AheadOpener>> openers;
+  std::map<PathId, std::uint64_t> versions;
   std::uint64_t order = 0;
   int stuck = 0;
+  double read_bytes_per_second = 0;
+  Instant reading_since{};
+  std::size_t read_before = 0;
 };
 
 }  // namespace dh::bulk::test

@@ -195,9 +195,9 @@ TEST(Congestion, AQueueBehindASlowLinkIsFilledNotDrowned) {
 
 TEST(BackPressure, ASlowReaderHoldsTheSenderBackWithinTheWindow) {
   StreamConfig config = config_of(8);
-  config.receive_window = 100'000;
+  config.receive_window = config.most_receive_window = 100'000;
   World world(8, config, 1'000'000);
-  world.read_bytes_per_second = 200'000;
+  world.read_at(200'000);
   world.add_path(0, kDirect, {.loss = 0.02});
   world.run();
   EXPECT_TRUE(world.complete());
@@ -209,7 +209,7 @@ TEST(BackPressure, AReaderSlowerThanThePathCausesNoRepeats) {
   StreamConfig config = config_of(8);
   config.receive_window = 500'000;
   World world(8, config, 10'000'000);
-  world.read_bytes_per_second = 2e6;
+  world.read_at(2e6);
   world.add_path(0, kDirect, {.delay = 20ms, .bytes_per_second = 12e6, .queue_packets = 400});
   world.run();
   EXPECT_TRUE(world.complete());

@@ -163,7 +163,7 @@ TEST(ReassemblyBuffer, DeliversEveryByteOnceInOrderWhateverArrives) {
     SeededRng rng(seed);
     Bytes stream(2000);
     rng.fill(stream);
-    ReassemblyBuffer buffer(300);
+    ReassemblyBuffer buffer(1 + rng.below(300), 1 + rng.below(600));
     std::set<std::uint64_t> twin;
     Bytes delivered;
     while (delivered.size() < stream.size()) {
@@ -188,6 +188,7 @@ TEST(ReassemblyBuffer, DeliversEveryByteOnceInOrderWhateverArrives) {
         buffer.consume(take);
         if (rng.chance(0.5)) buffer.advertise();
       }
+      if (rng.chance(0.02)) buffer.set_window(1 + rng.below(400));
       if (rng.chance(0.05)) buffer.advertise();
     }
     ASSERT_TRUE(equal_bytes(delivered, stream));
@@ -198,7 +199,7 @@ TEST(ReassemblyBuffer, DeliversEveryByteOnceInOrderWhateverArrives) {
 }
 
 TEST(ReassemblyBuffer, RefusesMoreGapsThanItWillRemember) {
-  ReassemblyBuffer buffer(1 << 20);
+  ReassemblyBuffer buffer(1 << 20, 1 << 20);
   const Bytes one(1);
   for (std::uint64_t i = 0; i < kMaxGaps; ++i)
     ASSERT_EQ(buffer.insert(2 + 2 * i, one), ReassemblyBuffer::Outcome::New);

@@ -1,4 +1,5 @@
 #include "bulk/link.hh"
+#include "bulk/stream_memory.hh"
 
 namespace dh::bulk::test {
 namespace {
@@ -42,6 +43,8 @@ TEST(Stream, SurvivesLossReorderingDuplicationCorruptionAndForgery) {
     link.delay = Duration(dice.below(300'000'000));
     link.jitter = dice.chance(0.5) ? Duration(dice.below(60'000'000)) : 0ms;
     World world(seed, config, dice.below(400'000));
+    world.threads = dice.chance(0.5);
+    world.writes_in_place = dice.chance(0.5);
     world.add_path(0, properties, link);
     world.run();
     ASSERT_TRUE(world.complete()) << "sent " << world.sender.counters().packets_sent << " lost "
@@ -50,6 +53,44 @@ TEST(Stream, SurvivesLossReorderingDuplicationCorruptionAndForgery) {
                                   << " at " << to_seconds(world.now - Instant(1s)) << " s";
     ASSERT_LE(world.most_buffered, std::max(config.receive_window, config.most_receive_window));
   }
+}
+
+TEST(Stream, OffersRoomForWhatWillLeaveSoonAndNotForLess) {
+  SeededRng rng(1);
+  Instant now{1s};
+  StreamConfig config = config_of(4);
+  config.send_buffer = 4 << 20;
+  Sender sender(config, now, rng);
+  EXPECT_TRUE(sender.room().empty());  // no path
+  sender.add_path(0, {.datagram_bytes = 1200}, now);
+  const std::size_t ahead = kPacketsAhead * 1200;
+  const std::size_t piece = StreamMemory::kChunkBytes;
+  EXPECT_EQ(sender.room().size(), std::min(ahead, piece));
+  sender.commit(ahead / 2);
+  EXPECT_EQ(sender.room().size(),
+            std::min(ahead, piece) - ahead / 2);  // filled up, however little is missing ...
+  sender.commit(1);
+  EXPECT_TRUE(sender.room().empty());  // ... once half of it has left
+  Bytes out(1200);
+  ASSERT_TRUE(sender.poll_transmit(out, now));
+  EXPECT_FALSE(sender.room().empty());
+  sender.finish();
+  EXPECT_TRUE(sender.room().empty());
+}
+
+TEST(Stream, OffersNoScrapsOfAFullBuffer) {
+  SeededRng rng(1);
+  Instant now{1s};
+  StreamConfig config = config_of(5);
+  config.send_buffer = 64 << 10;
+  Sender sender(config, now, rng);
+  sender.add_path(0, {.datagram_bytes = 1200}, now);
+  sender.commit(std::min<std::size_t>(sender.room().size(), 60 << 10));
+  Bytes out(1200);
+  while (sender.poll_transmit(out, now)) {
+  }
+  EXPECT_GT(sender.writable(), 0u);
+  EXPECT_TRUE(sender.room().empty());  // an eighth is the least
 }
 
 TEST(Stream, UsesTheChosenControllerOnDirectPathsOnly) {

@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Codes of words, the real binaries on loopback. codes.py BINARY [words that select tests]."""
+import functools
+import http.server
+import json
 import os
 import pty
 import select
 import sys
+import threading
 import time
 
-from support import World, events, expect, make_file, need_terminal, run_tests, sha256
+from support import World, events, expect, free_port, make_file, need_terminal, run_tests, sha256
 
 BINARY = sys.argv[1]
+DERPER = os.environ.get("DERPER")
 CODE = r"^derphole receive ([a-z]+-[a-z]+-[a-z]+-[a-z]+)$"
 
 
@@ -138,10 +143,8 @@ def test_the_prompt_completes_words():
         parent, child = pty.openpty()
         receiver = meeting.receive(stdin=child, stdout=child)
         os.close(child)
-        time.sleep(0.5)
-        for word in code.split("-"):
-            os.write(parent, word[:4].encode() + b"\t")
-            time.sleep(0.1)
+        for word in code.split("-"):  # a word of three letters may be the beginning of others
+            os.write(parent, word[:4].encode() + (b"\t" if len(word) > 3 else b"-"))
         os.write(parent, b"\r")
         deadline = time.monotonic() + 30
         while receiver.child.poll() is None and time.monotonic() < deadline:
@@ -160,6 +163,93 @@ def test_without_a_terminal_a_code_must_be_given():
         meeting.code()
         receiver = meeting.receive()
         receiver.finish(5, 2)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *unused):
+        pass
+
+
+class Regions:
+    """A DERP map with one region, 12, of one relay with TLS on loopback, and a directory to receive into."""
+
+    def __init__(self, derper=False):
+        self.world = World(BINARY)
+        self.port = free_port()
+        # Pinned: nobody signs certificates for loopback.
+        node = {"Name": "12a", "RegionID": 12, "HostName": "127.0.0.1", "IPv4": "127.0.0.1", "IPv6": "none", "STUNPort": -1,
+                "DERPPort": self.port, "CertName": f"sha256-raw:{self.start_derper() if derper else self.start_relay()}"}
+        region = {"RegionID": 12, "RegionCode": "own", "RegionName": "Own", "Nodes": [node]}
+        self.map = self.world.path("map.json")
+        with open(self.map, "w", encoding="ascii") as file:
+            json.dump({"Regions": {"12": region}}, file)
+        self.source, self.target = self.world.path("holiday.bin"), self.world.path("there")
+        make_file(self.source, 3 << 20)
+        os.mkdir(self.target)
+
+    def start_relay(self):
+        relay = self.world.start("relay", "--listen", f"127.0.0.1:{self.port}", "--stun", "off")
+        found, _ = relay.wait_line(r"--derp-server 'https://\S+pin=sha256-raw:([0-9a-f]{64})")
+        return found[1]
+
+    def start_derper(self):
+        """It makes a certificate for an address by itself, and logs what a map needs."""
+        relay = self.world.start_other([DERPER, "-a", f"127.0.0.1:{self.port}", "-c", self.world.path("derper.json"), "-http-port", "-1",
+                                        "-stun=false", "-hostname", "127.0.0.1", "-certdir", self.world.dir, "-certmode", "manual"],
+                                       cwd=self.world.dir)
+        found, _ = relay.wait_line("sha256-raw:([0-9a-f]{64})")
+        relay.wait_line("derper: serving on")
+        return found[1]
+
+    def send(self, derp_map):
+        sender = self.world.start("send", "--derp-map", derp_map, self.source)
+        found, _ = sender.wait_line(r"^derphole receive (12-[a-z]+-[a-z]+-[a-z]+-[a-z]+)$")
+        return sender, found[1]
+
+    def receive(self, code, derp_map):
+        return self.world.start("receive", code, "--derp-map", derp_map, cwd=self.target)
+
+    def expect_moved(self, of_sender, of_receiver):
+        sender, code = self.send(of_sender)
+        self.receive(code, of_receiver).finish()
+        sender.finish()
+        expect(sha256(self.source) == sha256(os.path.join(self.target, "holiday.bin")), "the files differ")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.world.close()
+
+
+def test_a_code_with_the_number_of_a_region():
+    """The map once from a file, once from a server."""
+    with Regions() as regions:
+        serve = functools.partial(Quiet, directory=regions.world.dir)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            regions.expect_moved(regions.map, f"http://127.0.0.1:{server.server_port}/map.json")
+            server.shutdown()
+
+
+def test_a_code_with_the_number_of_a_region_of_derper():
+    if not DERPER:
+        return "SKIPPED: derper is not here (needs Go)"
+    with Regions(derper=True) as regions:
+        regions.expect_moved(regions.map, regions.map)
+    return None
+
+
+def test_a_region_that_is_not_in_the_map():
+    with Regions() as regions:
+        sender, code = regions.send(regions.map)
+        receiver = regions.receive("77" + code.removeprefix("12"), regions.map)
+        receiver.finish(10, 1)
+        said = [text for _, text in receiver.lines if text]
+        expect(len(said) == 1 and "no relay with that number" in said[0] and "77" in said[0], receiver.stderr())
+        regions.receive(code, regions.map).finish()
+        sender.finish()
+        expect(not sender.has_line("wrong code"), sender.stderr())
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ def ip(*args):
 
 
 class TwoHosts:
-    """Two namespaces on one wire, with no route to anywhere else."""
+    """Two namespaces on one wire, with no route to anywhere else. `addresses`: of which kind the wire has any."""
 
-    def __init__(self):
+    def __init__(self, addresses="v4"):
         self.names = [f"{PREFIX}-{side}" for side in "ab"]
         atexit.register(self.close)
         for name in self.names:
@@ -29,8 +29,12 @@ class TwoHosts:
         ip("link", "add", f"{PREFIX}a", "netns", self.names[0], "type", "veth", "peer", "name", f"{PREFIX}b", "netns",
            self.names[1])
         for side, name in zip("ab", self.names):
-            ip("-n", name, "addr", "add", f"10.77.0.{1 if side == 'a' else 2}/24", "dev", f"{PREFIX}{side}")
+            number = 1 if side == "a" else 2
             ip("-n", name, "link", "set", f"{PREFIX}{side}", "up")
+            if addresses == "v6":
+                ip("-n", name, "addr", "add", f"fd77::{number}/64", "dev", f"{PREFIX}{side}", "nodad")
+            elif addresses == "v4":
+                ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", f"{PREFIX}{side}")
 
     def prefix(self, side):
         return ["ip", "netns", "exec", self.names["ab".index(side)]]
@@ -125,6 +129,41 @@ def test_two_offline_machines_meet_by_four_words():
         sender.finish(30)
         expect(sha256(source) == sha256(os.path.join(target, "holiday.bin")), "bytes changed")
         return f"{seconds:.1f} s from the words to the file"
+
+
+def meet_by_words(hosts, world):
+    source, target = world.path("holiday.bin"), world.path("there")
+    make_file(source, 5 << 20)
+    os.mkdir(target)
+    sender = world.start("send", "--verbose", source, prefix=hosts.prefix("a"))
+    code, _ = sender.wait_line(r"^derphole receive ([a-z]+(?:-[a-z]+){3})$", 15)
+    world.start("receive", code[1], cwd=target, prefix=hosts.prefix("b")).finish(30)
+    sender.finish(30)
+    expect(sha256(source) == sha256(os.path.join(target, "holiday.bin")), "bytes changed")
+
+
+def test_two_offline_machines_meet_where_there_is_only_ipv6():
+    with TwoHosts("v6") as hosts, World(BINARY, direct=True) as world:
+        meet_by_words(hosts, world)
+
+
+def test_two_offline_machines_meet_by_link_local_addresses():
+    """Only fe80::, which mean nothing without an interface. The receiver has a second one, where the same prefix leads nowhere."""
+    with TwoHosts("link-local") as hosts, World(BINARY, direct=True) as world:
+        ip("-n", hosts.names[1], "link", "add", "aside", "type", "veth", "peer", "name", "end")
+        for name in ("aside", "end"):
+            ip("-n", hosts.names[1], "link", "set", name, "up")
+        return meet_by_words(hosts, world)
+
+
+def test_a_sender_with_ipv4_elsewhere_meets_one_with_ipv6_only():
+    """The relay that the sender hosts serves both families: the two share only one."""
+    with TwoHosts("v6") as hosts, World(BINARY, direct=True) as world:
+        ip("-n", hosts.names[0], "link", "add", "else", "type", "veth", "peer", "name", "end")
+        ip("-n", hosts.names[0], "link", "set", "end", "up")
+        ip("-n", hosts.names[0], "addr", "add", "192.0.2.77/24", "dev", "else")
+        ip("-n", hosts.names[0], "link", "set", "else", "up")
+        meet_by_words(hosts, world)
 
 
 if __name__ == "__main__":

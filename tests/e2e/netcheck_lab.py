@@ -297,12 +297,14 @@ def test_nothing_answers():
 
 
 def test_one_lost_packet_in_five():
-    """Loss does not turn a good network into a bad one."""
+    """Loss does not turn a good network into a bad one. What answers to every try were lost of stays unknown: which
+    packet is the fifth depends on the moment."""
     lossy = 'chain lossy { type filter hook forward priority -10; policy accept; meta l4proto udp numgen inc mod 5 == 0 drop; }'
     rules = firewall() + nat(MASQUERADE) + f"table inet lossy {{\n{lossy}\n}}\n"
     with Lab(rules) as lab, World(BINARY) as world:
         report = netcheck(world, lab.host, "--derp-server", lab.ipv4_relay(world))
-        expect(report["ipv4"]["nat"] == "port-restricted", json.dumps(report))
+        expect(report["ipv4"]["nat"] in ("port-restricted", "easy (same mapping for all), filter unknown"), json.dumps(report))
+        expect((report["verdict"], report["ipv4"]["mapping"]) == ("easy", STABLE), json.dumps(report))
 
 
 def test_what_a_person_sees():

@@ -273,19 +273,28 @@ def test_cipher_backends_are_chosen_and_speak_to_each_other():
         return "" if len(have) > 1 else "(only openssl here)"
 
 
-def test_without_offload_every_datagram_travels_alone():
+def both_ways(variable, pairs, size, wrong):
+    """Transfers with an environment variable set for listener and sender; anything else than on or off is refused in one line."""
     with World(BINARY) as world:
         _, server = world.relay()
         source = world.path("source")
-        make_file(source, 20_000_000)
-        for listening, sending in (("off", "off"), ("off", "on"), ("on", "off")):
-            listener, token = world.listen(server, env={"DERPHOLE_UDP_OFFLOAD": listening})
-            world.pipe(token, source, env={"DERPHOLE_UDP_OFFLOAD": sending}).finish(30)
-            listener.finish(30)
+        make_file(source, size)
+        for listening, sending in pairs:
+            listener, token = world.listen(server, env={variable: listening})
+            world.pipe(token, source, env={variable: sending}).finish(60)
+            listener.finish(60)
             expect(sha256(source) == sha256(world.path("received")), f"{sending} to {listening}: bytes changed")
-        process = world.start("pipe", token, env={"DERPHOLE_UDP_OFFLOAD": "perhaps"})
+        process = world.start("pipe", token, env={variable: wrong})
         process.finish(5, 2)
-        expect(len(process.stderr().splitlines()) == 1 and "perhaps" in process.stderr(), process.stderr())
+        expect(len(process.stderr().splitlines()) == 1 and wrong in process.stderr() and "on or off" in process.stderr(), process.stderr())
+
+
+def test_without_offload_every_datagram_travels_alone():
+    both_ways("DERPHOLE_UDP_OFFLOAD", (("off", "off"), ("off", "on"), ("on", "off")), 20_000_000, "perhaps")
+
+
+def test_threads_that_seal_and_open_change_nothing():
+    both_ways("DERPHOLE_UDP_THREADS", (("on", "on"), ("on", "off"), ("off", "on")), 100_000_000, "perhaps")
 
 
 def test_ctrl_c_on_either_side_ends_the_other():
@@ -481,11 +490,11 @@ def test_a_named_relay_that_is_not_there():
         expect("--relay self" in listener.stderr() and "dh1" not in listener.stderr(), listener.stderr())
 
 
-def start_derper(world):
+def start_derper(world, *stun):
     """Tailscale's relay without TLS on a loopback port of ours; -dev would take port 3340 whatever -a says."""
     port = free_port()
     process = world.start_other([DERPER, "-a", f"127.0.0.1:{port}", "-c", world.path("derper.json"), "-http-port",
-                                 "-1", "-stun=false", "-hostname", "127.0.0.1", "-certdir", world.dir], cwd=world.dir)
+                                 "-1", *(stun or ["-stun=false"]), "-hostname", "127.0.0.1", "-certdir", world.dir], cwd=world.dir)
     process.wait_line("derper: serving on")
     for _ in range(200):
         with socket.socket() as probe:
@@ -502,6 +511,18 @@ def test_through_derper():
         server, _ = start_derper(world)
         transfer(world, server, 0)
         transfer(world, server, 64 << 20)
+    return None
+
+
+def test_stun_of_derper_tells_our_address():
+    if not DERPER:
+        return "SKIPPED: derper is not here (needs Go)"
+    with World(BINARY) as world:
+        stun = free_port()
+        server, _ = start_derper(world, "-stun=true", "-stun-port", str(stun))
+        found = netcheck(world, "--derp-server", f"{server}?stun={stun}")["ipv4"]
+        expect(found["state"] == "works" and found["servers_answered"] == 1 and
+               found["mapped"] == [f"127.0.0.1:{found['local_port']}"], json.dumps(found))
     return None
 
 

@@ -109,12 +109,7 @@ def test_no_means_no():
         parent, child = pty.openpty()
         host, token = two.invite(stdin=child)
         client = two.accept(token, "-y")
-        deadline = time.monotonic() + 20
-        while "[y/N]" not in host.stderr() and time.monotonic() < deadline:
-            time.sleep(0.05)
-            if host.has_line("Compare the fingerprint"):
-                break
-        time.sleep(0.3)
+        host.wait_line("Compare the fingerprint")
         os.write(parent, b"n\n")
         client.finish(20, 3)
         host.finish(20, 3)
@@ -134,6 +129,66 @@ def test_the_same_key_twice_changes_nothing():
             two.accept(token, "-y").finish(30)
             host.finish(30)
         expect(len(kept.keys().splitlines()) == 1, kept.keys())
+
+
+def test_the_agents_key_is_taken():
+    with KeptSsh() as kept, Two() as two:
+        sock, key = two.world.path("agent"), two.world.path("agent_key")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "an odd; comment", "-f", key], check=True)
+        agent = two.world.start_other(["ssh-agent", "-D", "-a", sock])
+        while not os.path.exists(sock):
+            expect(agent.child.poll() is None, f"ssh-agent ended: {agent.stderr()}")
+            time.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", key], env={**os.environ, "SSH_AUTH_SOCK": sock}, check=True, capture_output=True)
+        os.remove(key)
+        host, token = two.invite("-y")
+        with open(two.world.path("command"), "wb") as stdout:
+            two.world.start("ssh", "accept", token, "-y", stdout=stdout, env={"SSH_AUTH_SOCK": sock}).finish(30)
+        host.finish(30)
+        with open(key + ".pub", encoding="ascii") as file:
+            blob = file.read().split()[1]
+        expect(blob in kept.keys() and "odd" not in kept.keys(), kept.keys())
+
+
+def test_restrict_takes_the_terminal_away():
+    with KeptSsh() as kept, Two() as two:
+        host, token = two.invite("-y", "--restrict")
+        two.accept(token, "-y").finish(30)
+        host.finish(30)
+        expect(kept.keys().startswith("restrict,expiry-time="), kept.keys())
+        two.world.start("ssh", "revoke", "all").finish(5)
+        expect(kept.keys() == "", kept.keys())
+
+
+def test_root_lets_somebody_in_as_another_user():
+    if os.getuid() != 0:
+        return "SKIPPED: needs root"
+    with KeptSsh(), Two() as two:
+        home, users = two.world.path("grace"), two.world.path("passwd")
+        os.mkdir(home, 0o755)
+        os.chown(home, 4711, 4711)
+        with open("/etc/passwd", encoding="utf-8") as old, open(users, "w", encoding="utf-8") as new:
+            new.write(old.read() + f"grace:x:4711:4711::{home}:/bin/sh\n")
+        subprocess.run(["mount", "--bind", users, "/etc/passwd"], check=True)  # of this test's mounts only
+        try:
+            host, token = two.invite("-y", "--user", "grace")
+            two.accept(token, "-y").finish(30)
+            host.finish(30)
+            expect("grace@" in two.command(), two.command())
+            for name, mode in (("", 0o700), ("/authorized_keys", 0o600)):
+                info = os.stat(f"{home}/.ssh{name}")
+                expect((info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (4711, 4711, mode), f"{name}: {info}")
+            two.world.start("ssh", "revoke", "--user", "grace", "all").finish(5)
+            expect(os.path.getsize(f"{home}/.ssh/authorized_keys") == 0, "not revoked")
+            os.rename(f"{home}/.ssh", f"{home}/elsewhere")
+            os.symlink("elsewhere", f"{home}/.ssh")
+            host, token = two.invite("-y", "--user", "grace")
+            two.accept(token, "-y").finish(30, None)
+            host.finish(30, 7)
+            expect(os.path.getsize(f"{home}/elsewhere/authorized_keys") == 0, "written through a link")
+        finally:
+            subprocess.run(["umount", "/etc/passwd"], check=True)
+    return ""
 
 
 def test_a_token_of_another_command():

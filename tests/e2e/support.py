@@ -211,6 +211,13 @@ class World:
         self.close()
 
 
+def need_strace():
+    if shutil.which("strace") is None:
+        raise Missing("strace is not installed")
+    if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode != 0:
+        raise Missing("strace may not trace here")
+
+
 def run_tests(tests, argv=None):
     """Runs functions named test_*; prints one line each and the closing count. Exit status for main."""
     only = (argv or sys.argv)[2:]

@@ -1,88 +1,28 @@
 #!/usr/bin/env python3
 """send and receive, the real binaries on loopback. transfer.py BINARY [words that select tests].
-DERPHOLE_KILLS: how often a transfer is killed (20)."""
-import json
+DERPHOLE_KILLS: how often a transfer is killed (12); DERPHOLE_SEED: when."""
 import os
 import pty
-import random
 import select
-import stat
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-from support import Failure, SIGINT, SIGKILL, World, events, expect, need_terminal, run_tests
+import trees
+from kill_loop import KillLoop, OverwriteLoop
+from support import Missing, SIGINT, events, expect, need_strace, need_terminal, run_tests
+from trees import expect_equal, write
 
 BINARY = sys.argv[1]
-KILLS = int(os.environ.get("DERPHOLE_KILLS", "20"))
+KILLS = int(os.environ.get("DERPHOLE_KILLS", "12"))
+SEED = int(os.environ.get("DERPHOLE_SEED", "7"))
 
 
-def tree(root):
-    """Everything below a directory as {path: (kind, mode, mtime, content or target)}; staging directories left out."""
-    out = {}
-    for base, directories, files in os.walk(root):
-        directories[:] = [d for d in directories if not d.startswith(".derphole-part-")]
-        for name in directories + files:
-            path = os.path.join(base, name)
-            info = os.lstat(path)
-            content = None
-            if stat.S_ISLNK(info.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISREG(info.st_mode):
-                with open(path, "rb") as file:
-                    content = file.read()
-            out[os.path.relpath(path, root)] = (info.st_mode, info.st_mtime_ns, content)
-    return out
-
-
-def expect_equal(a, b):
-    ours, theirs = tree(a), tree(b)
-    if ours == theirs:
-        return
-    wrong = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
-    shown = [(k, *(tuple(t[k][:2]) if k in t else None for t in (ours, theirs))) for k in wrong[:5]]
-    raise Failure(f"{len(wrong)} entries differ: {shown}")
-
-
-class Transfer:
-    """A relay, a source directory and a destination directory."""
-
+class Transfer(trees.Transfer):
     def __init__(self):
-        self.world = World(BINARY)
-        _, self.server = self.world.relay()
-        self.source, self.target = self.world.path("from"), self.world.path("to")
-        os.mkdir(self.source)
-        os.mkdir(self.target)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.world.close()
-
-    def send(self, *args, **kwargs):
-        """Starts `send` in the source directory; returns (process, token)."""
-        process = self.world.start("send", "--token", "--derp-server", self.server, *args, cwd=self.source, **kwargs)
-        pattern = r'"command":"derphole receive (dh1\w[\w-]*)"' if "--json" in args else r"^derphole receive (dh1\w[\w-]*)"
-        found, _ = process.wait_line(pattern)
-        return process, found[1]
-
-    def receive(self, token, *args, **kwargs):
-        return self.world.start("receive", token, *args, cwd=kwargs.pop("cwd", self.target), **kwargs)
-
-    def run(self, *what, receive=(), status=0, sender_status=None, timeout=120):
-        sender, token = self.send(*what)
-        receiver = self.receive(token, *receive)
-        receiver.finish(timeout, status)
-        sender.finish(timeout, status if sender_status is None else sender_status)
-        return sender, receiver
-
-
-def write(path, content=b"x"):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(content)
+        super().__init__(BINARY)
 
 
 def messy_tree(root):
@@ -316,9 +256,9 @@ def test_a_tree_that_changes_while_it_is_sent():
 def test_ctrl_c_keeps_what_arrived():
     with Transfer() as t:
         write(f"{t.source}/f", os.urandom(12 << 20))
-        sender, token = t.send("f", "--limit-rate", "4M")
+        sender, token = t.send("f", "--json", "--limit-rate", "4M")
         receiver = t.receive(token)
-        time.sleep(2)
+        sender.wait_line('"event":"progress","bytes":[1-9]')
         receiver.signal(SIGINT)
         receiver.finish(10, status=130)
         sender.finish(10, status=3)
@@ -329,40 +269,29 @@ def test_ctrl_c_keeps_what_arrived():
         expect_equal(t.source, t.target)
 
 
-def test_killed_at_any_moment():
-    """One side is killed, both are run again, until it is through: never a wrong file, at most 4 MiB sent twice."""
+def test_ctrl_c_while_it_looks_through_a_tree():
+    need_strace()
     with Transfer() as t:
-        rng = random.Random(7)
-        sizes = [0, 1, 5000, (3 << 20) + 1, 9 << 20]
-        for i in range(60):
-            write(f"{t.source}/d/{i % 7}/{i}", rng.randbytes(rng.choice([0, 100, 4096, 70_000])))
-        for i, size in enumerate(sizes):
-            write(f"{t.source}/d/large/{i}", rng.randbytes(size))
-        total = sum(len(v[2]) for v in tree(t.source).values() if v[2] is not None)
-        kills, sent, runs, finished = 0, 0, 0, 0
-        while kills < KILLS:
-            sender, token = t.send("d", "--json", "--limit-rate", "12M")
-            receiver = t.receive(token, "--json")
-            time.sleep(rng.uniform(0.1, 1.2))
-            victim, other = rng.choice([(sender, receiver), (receiver, sender)])
-            runs += 1
-            if victim.child.poll() is None:
-                victim.signal(SIGKILL)
-                kills += 1
-            victim.finish(10, status=None)
-            time.sleep(0.1)
-            other.kill()
-            other.finish(10, status=None)
-            done = [json.loads(text) for _, text in receiver.lines if text and '"event":"progress"' in text]
-            sent += done[-1]["bytes"] - done[0]["bytes"] if done else 0
-            if os.path.exists(f"{t.target}/d"):
-                expect_equal(t.source, t.target)  # whole or not at all
-                finished += 1
-                subprocess.run(["rm", "-rf", f"{t.target}/d"], check=True)
-        t.run("d")
-        expect_equal(t.source, t.target)
-        expect(os.listdir(t.target) == ["d"], f"left behind: {os.listdir(t.target)}")
-        return f"{kills} kills in {runs} runs, {finished} times through, {total} bytes, {sent} sent before the last run"
+        for number in range(200):
+            os.makedirs(f"{t.source}/tree/{number}")
+        slow = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=getdents64", "-e", "inject=getdents64:delay_enter=100000")
+        sender = t.world.start("send", "--token", "--relay", "self", f"{t.source}/tree", prefix=slow)
+        sender.wait_line("Still looking through")
+        subprocess.run(["pkill", "-INT", "-P", str(sender.child.pid)], check=True)
+        sender.finish(10, status=130)
+        expect(not sender.has_line("derphole receive"), "a token was offered after Ctrl-C")
+
+
+def test_killed_at_any_moment():
+    """A dozen of what `./dev lab kills` does: never a wrong file, at most 4 MiB sent twice."""
+    with KillLoop(BINARY, SEED, large=16 << 20, small=100, measured=0.3) as loop:
+        return f"seed {SEED}: " + loop.run(KILLS)
+
+
+def test_killed_while_it_overwrites():
+    """At every moment each final name holds the whole old file or the whole new one."""
+    with OverwriteLoop(BINARY, SEED, large=4 << 20, small=400, measured=0.1) as loop:
+        return f"seed {SEED}: " + loop.run((KILLS * 2 + 2) // 3)
 
 
 def test_disk_full_waits_for_space():
@@ -396,6 +325,61 @@ def test_disk_full_waits_for_space():
             expect(open(f"{t.source}/f", "rb").read() == open(f"{t.target}/f", "rb").read(), "the file arrived changed")
         finally:
             subprocess.run(["umount", "-l", t.target], check=False)
+
+
+def folding_disk(t):
+    """Mounts a file system that can ignore case at the destination; which, or what is missing."""
+    image = t.world.path("image")
+    for make, options in ((["mkfs.ext4", "-q", "-O", "casefold"], "loop"), (["mkfs.vfat"], "loop")):
+        with open(image, "wb") as file:
+            file.truncate(64 << 20)
+        if shutil.which(make[0]) is None or subprocess.run([*make, image], capture_output=True, check=False).returncode != 0:
+            continue
+        if subprocess.run(["mount", "-o", options, image, t.target], capture_output=True, check=False).returncode == 0:
+            return make[0]
+    raise Missing("no file system here that ignores case")
+
+
+def test_names_that_a_disk_takes_for_the_same():
+    if os.geteuid() != 0:
+        return "SKIPPED: needs root to mount"
+    with Transfer() as t:
+        write(f"{t.source}/d/A", b"large")
+        write(f"{t.source}/d/a", b"small")
+        kind = folding_disk(t)
+        try:
+            inside = t.target
+            if kind == "mkfs.ext4":
+                inside = f"{t.target}/folds"
+                os.mkdir(inside)
+                subprocess.run(["chattr", "+F", inside], check=True)
+            sender, token = t.send("d")
+            receiver = t.receive(token, cwd=inside)
+            receiver.finish(30, 3)
+            sender.finish(30, 3)
+            expect(receiver.has_line("differ only in case") and os.listdir(inside) == [], receiver.stderr())
+            if kind == "mkfs.ext4":  # only the directory that is merged into ignores case
+                os.mkdir(f"{t.target}/d")
+                subprocess.run(["chattr", "+F", f"{t.target}/d"], check=True)
+                _, receiver = t.run("d", receive=["--overwrite"], status=7, sender_status=1)
+                with open(f"{t.target}/d/a", "rb") as file:
+                    expect(file.read() == b"large", "one replaced the other")
+        finally:
+            subprocess.run(["umount", "-l", t.target], check=False)
+        return kind
+
+
+def test_a_text_into_a_file():
+    with Transfer() as t:
+        for name, flags, status, text in (("note", [], 0, b"one"), ("note", [], 7, b"one"), ("note", ["--overwrite"], 0, b"two"),
+                                          ("note", ["--skip"], 0, b"two"), ("note", ["--rename"], 0, b"two")):
+            sender, token = t.send("--text", "one" if not flags and status == 0 else "two")
+            receiver = t.receive(token, "-o", name, *flags)
+            receiver.finish(30, status)
+            sender.finish(30, 0 if status == 0 else 1)
+            with open(f"{t.target}/{name}", "rb") as file:
+                expect(file.read() == text, f"{flags}: not {text}")
+        expect(sorted(os.listdir(t.target)) == ["note", "note (1)"], f"{os.listdir(t.target)}")
 
 
 def test_the_wrong_token_is_told_apart():

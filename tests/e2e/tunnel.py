@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -12,7 +13,8 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from support import SIGINT, SIGKILL, Failure, World, events, expect, free_port, run_tests
+import websocket
+from support import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Failure, Missing, World, events, expect, free_port, run_tests
 
 BINARY = sys.argv[1]
 
@@ -98,6 +100,14 @@ def dial(address):
     return connection
 
 
+def dial_unless_reset(address):
+    """None: it was turned away before connect() had returned."""
+    try:
+        return dial(address)
+    except ConnectionResetError:
+        return None
+
+
 def ask(address, data):
     with dial(address) as connection:
         connection.sendall(data)
@@ -144,6 +154,40 @@ def test_http_through_the_relay():
         share.signal(SIGINT)
         share.finish(10, status=0)
     server.shutdown()
+
+
+def test_websocket_echo():
+    """Both ways at once over one connection that lives on, ended by WebSocket's close and then by each half for itself."""
+    sizes = (0, 1, 125, 126, 65535, 65536, 300_000)
+    with World(BINARY) as world:
+        _, server = world.relay()
+        target = Target(websocket.serve_echo)
+        _, token = start_share(world, server, f"127.0.0.1:{target.port}")
+        _, address = start_open(world, token)
+        with dial(address) as connection:
+            connection.settimeout(20)
+            end = websocket.WebSocket(connection, True)
+            expect(end.ask(address), "no WebSocket handshake")
+            for number in range(50):  # each waits for the one before
+                end.send(websocket.TEXT, f"line {number}".encode())
+                expect(end.receive() == (websocket.TEXT, f"line {number}".encode(), True), f"line {number} came back changed")
+            messages = [os.urandom(size) for size in sizes]
+            writer = threading.Thread(target=lambda: [end.send(websocket.BINARY, message) for message in messages])
+            writer.start()
+            for message in messages:
+                expect(end.receive() == (websocket.BINARY, message, True), f"{len(message)} bytes came back changed")
+            writer.join()
+            end.send(websocket.TEXT, b"in ", False)
+            end.send(websocket.PING, b"there?")
+            end.send(websocket.CONTINUATION, b"two pieces")
+            got = [end.receive() for _ in range(3)]
+            expect(got == [(websocket.TEXT, b"in ", False), (websocket.PONG, b"there?", True), (websocket.CONTINUATION, b"two pieces", True)], f"got {got}")
+            end.send(websocket.CLOSE, struct.pack(">H", 1000))
+            expect(end.receive() == (websocket.CLOSE, struct.pack(">H", 1000), True), "no answer to the close frame")
+            expect(end.is_over(), "the server's FIN did not come")
+            connection.sendall(b"the other half is still open")
+            connection.shutdown(socket.SHUT_WR)
+            expect(end.is_over(), "the connection ended otherwise than by its FIN")
 
 
 def test_moves_to_a_direct_path_in_place():
@@ -368,6 +412,164 @@ def test_wider_binds_earn_a_warning():
         opener, address = start_open(world, token, "0.0.0.0:0")
         opener.wait_line("Other machines can reach this address")
         ask("127.0.0.1:" + address.rsplit(":", 1)[1], b"x")
+
+
+def descriptors(*processes):
+    return [len(os.listdir(f"/proc/{process.child.pid}/fd")) for process in processes]
+
+
+def expect_descriptors(wanted, *processes):
+    """Closing takes a moment on either side."""
+    deadline = time.monotonic() + 10
+    while any(have > most for have, most in zip(descriptors(*processes), wanted)):
+        expect(time.monotonic() < deadline, f"descriptors: {descriptors(*processes)}, at the start {wanted}")
+        time.sleep(0.02)
+
+
+def echo_server(connection):
+    while piece := connection.recv(1 << 16):
+        connection.sendall(piece)
+    connection.close()
+
+
+def answers(connection, timeout=20):
+    """Whether what is sent now comes back."""
+    try:
+        connection.settimeout(timeout)
+        connection.sendall(b"?")
+        return connection.recv(1) == b"?"
+    except OSError:
+        return False
+
+
+def limited(count):
+    if shutil.which("prlimit") is None:
+        raise Missing("prlimit (util-linux)")
+    return ("prlimit", f"--nofile={count}:{count}")
+
+
+def fill_and_recover(prefix_share, prefix_open, trouble):
+    """More connections than one side has descriptors for: those beyond are reset, the others live, and later there is room again."""
+    with World(BINARY) as world:
+        _, server = world.relay()
+        target = Target(echo_server)
+        share = world.start("share", f"127.0.0.1:{target.port}", "--derp-server", server, prefix=prefix_share)
+        found, _ = share.wait_line(r"derphole open (dh1[\w-]{40,})")
+        opener = world.start("open", found[1], stdout=subprocess.PIPE, prefix=prefix_open)
+        address = opener.child.stdout.readline().decode().split()[-1]
+        before = descriptors(share, opener)
+        connections = [connection for _ in range(60) if (connection := dial_unless_reset(address))]
+        alive = [connection for connection in connections if answers(connection)]
+        expect(5 < len(alive) < 60, f"{len(alive)} of 60 connections work")
+        (share if prefix_share else opener).wait_line(trouble)
+        expect(all(answers(connection) for connection in alive), "a connection that worked does not any more")
+        for connection in connections:
+            connection.close()
+        expect_descriptors(before, share, opener)
+        with dial(address) as again:
+            expect(answers(again), "no connection works after the others have ended")
+        return f"{len(alive)} of 60 had room"
+
+
+def test_a_share_out_of_descriptors_goes_on():
+    return fill_and_recover(limited(40), (), "A connection to the shared address failed: Too many open files")
+
+
+def test_an_opener_out_of_descriptors_goes_on():
+    return fill_and_recover((), limited(40), "could not be accepted: Too many open files")
+
+
+def test_connections_live_while_both_processes_are_stopped():
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        target = Target(echo_server)
+        share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--verbose")
+        opener, address = start_open(world, token, "--verbose")
+        with dial(address) as connection:
+            expect(answers(connection), "not even before")
+            for number in (SIGSTOP, SIGCONT):
+                for process in (share, opener):
+                    process.signal(number)
+                if number == SIGSTOP:
+                    connection.sendall(b"!")
+                    time.sleep(2)
+            connection.settimeout(5)
+            try:
+                expect(connection.recv(1) == b"!", "what was sent meanwhile came back changed")
+            except OSError as error:
+                raise Failure(f"{error}; share:\n{share.stderr()}\nopen:\n{opener.stderr()}") from None
+            expect(answers(connection, 5), "nothing goes through afterwards")
+
+
+def test_a_reader_that_does_not_read_holds_up_nobody():
+    with World(BINARY) as world:
+        _, server = world.relay()
+        go_on = threading.Event()
+
+        def serve(connection):
+            if connection.recv(1) == b"s":
+                go_on.wait(30)
+                return
+            connection.sendall(b"?")
+            echo_server(connection)
+
+        target = Target(serve)
+        share, token = start_share(world, server, f"127.0.0.1:{target.port}")
+        opener, address = start_open(world, token)
+        stuck = dial(address)
+        stuck.settimeout(1)
+        pushed = 0
+        try:
+            stuck.sendall(b"s")
+            while pushed < 64 << 20:
+                pushed += stuck.send(b"x" * (1 << 18))
+        except TimeoutError:
+            pass
+        expect(pushed < 64 << 20, "64 MiB went to a reader that does not read")
+        with dial(address) as other:
+            expect(answers(other), "another connection does not work beside it")
+        most = max(share.peak_rss_mib(), opener.peak_rss_mib())
+        expect(most < 64, f"{most:.0f} MiB of memory")
+        go_on.set()
+        stuck.close()
+        return f"{pushed / (1 << 20):.1f} MiB taken by it and the system's buffers, {most:.0f} MiB of memory"
+
+
+def udp_ports(process):
+    """IPv4 UDP sockets of a process, from /proc."""
+    folder = f"/proc/{process.child.pid}/fd"
+    inodes = set()
+    for name in os.listdir(folder):
+        try:
+            inodes.add(os.readlink(f"{folder}/{name}"))
+        except OSError:
+            continue
+    with open("/proc/net/udp", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return [int(row[1].split(":")[1], 16) for row in rows if f"socket:[{row[9]}]" in inodes]
+
+
+def test_strangers_hear_nothing_and_cost_nothing():
+    world, _, _, share, _, opener, address = both(direct=True)
+    with world, socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        opener.wait_line("^connected-direct")
+        ask(address, os.urandom(100_000))
+        ports = udp_ports(share) + udp_ports(opener)
+        expect(len(ports) >= 2, f"UDP ports: {ports}")
+        before = [process.peak_rss_mib() for process in (share, opener)]
+        noise = os.urandom(1175)
+        for number in range(4000):
+            head = {0: b"\xc3\0\0\0\1\x10" + os.urandom(16), 1: b"\x43" + os.urandom(12), 2: os.urandom(8)}[number % 3]
+            stranger.sendto(head + noise, ("127.0.0.1", ports[number % len(ports)]))
+        ask(address, os.urandom(1_000_000))
+        stranger.settimeout(0.3)
+        try:
+            answer = stranger.recv(2048)
+            raise Failure(f"a stranger was answered with {len(answer)} bytes")
+        except TimeoutError:
+            pass
+        grown = [process.peak_rss_mib() - size for process, size in zip((share, opener), before)]
+        expect(max(grown) < 16, f"memory grew by {grown} MiB")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ struct Shortfall {
   double mark;
 };
 
-inline constexpr std::array<Shortfall, 28> kShortfalls{{
+inline constexpr std::array<Shortfall, 29> kShortfalls{{
     {"2% lost, 10 Mbit/s 150 ms", "lost", 0.033},
     {"3% lost, 10 Mbit/s 150 ms", "lost", 0.044},
     {"5% lost, 10 Mbit/s 150 ms", "lost", 0.067},
@@ -30,6 +30,7 @@ inline constexpr std::array<Shortfall, 28> kShortfalls{{
     {"policer 200 ms deep, 50 Mbit/s 50 ms", "lost", 0.025},
     {"policer 30 ms deep, 100 Mbit/s 50 ms", "lost", 0.024},
     {"policer 200 ms deep, 100 Mbit/s 50 ms", "lost", 0.023},
+    {"beside CUBIC, 16 BDP, 20 Mbit/s 40 ms", "share", 0.21},
     {"16 flows, 0.05 BDP, 50 Mbit/s 80 ms", "lost", 0.048},
     {"acks at 1/100 of the rate, 20 Mbit/s 40 ms", "share", 0.24},
     {"acks at 1/100 of the rate, 50 Mbit/s 40 ms", "share", 0.5},

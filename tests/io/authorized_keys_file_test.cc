@@ -1,12 +1,14 @@
 #include "io/authorized_keys_file.hh"
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+
+#include "scratch_directory.hh"
+#include "ssh_test_key.hh"
 
 namespace dh::io {
 namespace {
@@ -17,23 +19,12 @@ session::SshGrant grant(unsigned char fill = 7) {
   session::SshGrant grant;
   grant.id.fill(std::byte{fill});
   grant.expires = UnixSeconds(std::chrono::seconds(1'800'000'000));
-  grant.key.type = "ssh-ed25519";
-  Writer out(grant.key.blob);
-  out.u32(11);
-  out.text("ssh-ed25519");
-  out.u32(32);
-  out.bytes(Bytes(32, std::byte{fill}));
+  grant.key = ssh_test_key(fill);
   return grant;
 }
 
 class KeyFile : public ::testing::Test {
 protected:
-  void SetUp() override {
-    char name[] = "/tmp/derphole-keys-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    home_ = name;
-  }
-  void TearDown() override { fs::remove_all(home_); }
   fs::path file() const { return home_ / ".ssh" / "authorized_keys"; }
   void write(const std::string& text, mode_t mode = 0600) {
     fs::create_directories(home_ / ".ssh");
@@ -60,7 +51,8 @@ protected:
     return static_cast<std::size_t>(
         std::distance(fs::directory_iterator(home_ / ".ssh"), fs::directory_iterator()));
   }
-  fs::path home_;
+  ScratchDirectory scratch_;
+  const fs::path home_ = scratch_.path();
 };
 
 TEST_F(KeyFile, IsMadePrivateWhenThereIsNone) {

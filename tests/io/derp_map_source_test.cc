@@ -8,6 +8,7 @@
 
 #include "io/loopback_servers.hh"
 #include "io/map_cache.hh"
+#include "scratch_directory.hh"
 
 namespace dh::io {
 namespace {
@@ -23,27 +24,21 @@ const UnixSeconds kNoon{std::chrono::seconds(1'800'000'000)};
 
 class DerpMapSource : public testing::Test {
 protected:
-  DerpMapSource() {
-    std::string pattern = (fs::temp_directory_path() / "derphole-test-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~DerpMapSource() override { fs::remove_all(folder_); }
-
   std::expected<LoadedMap, std::string> load(const std::string& source, UnixSeconds at = kNoon) {
     DerpMapOptions options;
     options.source = source;
-    options.cache_dir = folder_ + "/cache";
+    options.cache_dir = folder_ / "cache";
     options.dial.timeout = 500ms;
     options.wall_now = at;
     return test::run(context_, load_derp_map(std::move(options)));
   }
   std::string write(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ + "/" + name) << text;
-    return folder_ + "/" + name;
+    std::ofstream(folder_ / name) << text;
+    return folder_ / name;
   }
 
   asio::io_context context_;
-  std::string folder_;
+  ScratchDirectory folder_;
   std::string answer_ = http_answer("200 OK", kMap, "ETag: \"v1\"\r\n");
   HttpServer server_{context_, [this](const auto&) { return answer_; }};
 };
@@ -56,8 +51,8 @@ TEST_F(DerpMapSource, ReadsAFile) {
 }
 
 TEST_F(DerpMapSource, SaysWhyAFileWillNotDo) {
-  EXPECT_THAT(load(folder_ + "/none").error(), HasSubstr("cannot be read"));
-  EXPECT_THAT(load(folder_).error(), HasSubstr("cannot be read"));
+  EXPECT_THAT(load(folder_ / "none").error(), HasSubstr("cannot be read"));
+  EXPECT_THAT(load(folder_.path()).error(), HasSubstr("cannot be read"));
   EXPECT_THAT(load(write("bad.json", "{")).error(), HasSubstr("not JSON"));
   EXPECT_THAT(load("http://192.0.2.1/").error(), HasSubstr("this machine only"));
 }
@@ -73,10 +68,10 @@ TEST_F(DerpMapSource, FetchesOnceAnHour) {
 
 TEST_F(DerpMapSource, KeepsTheCacheToItsOwner) {
   ASSERT_TRUE(load(server_.url("/")).has_value());
-  const std::string path = MapCache(folder_ + "/cache").path_of(server_.url("/"));
+  const std::string path = MapCache(folder_ / "cache").path_of(server_.url("/"));
   EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
-  EXPECT_EQ(fs::status(folder_ + "/cache").permissions(), fs::perms::owner_all);
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ + "/cache"), {}), 1) << "no temporary file left";
+  EXPECT_EQ(fs::status(folder_ / "cache").permissions(), fs::perms::owner_all);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "cache"), {}), 1) << "no temporary file left";
 }
 
 TEST_F(DerpMapSource, RevalidatesAnOldCopyWithItsEtag) {
@@ -117,7 +112,7 @@ TEST_F(DerpMapSource, AsksAgainWhenTheCopyComesFromTheFuture) {
 }
 
 TEST_F(DerpMapSource, TakesADamagedCacheForNone) {
-  const std::string path = MapCache(folder_ + "/cache").path_of(server_.url("/"));
+  const std::string path = MapCache(folder_ / "cache").path_of(server_.url("/"));
   ASSERT_TRUE(load(server_.url("/")).has_value());
   std::ifstream file(path);
   const std::string good((std::istreambuf_iterator<char>(file)), {});

@@ -2,7 +2,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 
 #include <fcntl.h>
@@ -15,6 +14,7 @@
 #include "io/system_rng.hh"
 #include "loopback.hh"
 #include "recording_handler.hh"
+#include "scratch_directory.hh"
 
 namespace dh::io::testing {
 namespace {
@@ -25,21 +25,19 @@ enum class Security : bool { Plain, PinnedTls };
 class Derper {
 public:
   Derper(const std::string& binary, Security security) {
-    char name[] = "/tmp/derphole-derper-XXXXXX";
-    directory_ = ::mkdtemp(name);
     port_ = closed_port();
     std::vector<std::string> arguments = {binary,
                                           "-a",
                                           "127.0.0.1:" + std::to_string(port_),
                                           "-c",
-                                          directory_ + "/derper.json",
+                                          directory_ / "derper.json",
                                           "-http-port",
                                           "-1",
                                           "-stun=false",
                                           "-hostname",
                                           "127.0.0.1",
                                           "-certdir",
-                                          directory_};
+                                          directory_.path()};
     if (security == Security::PinnedTls) {
       arguments.push_back("-certmode");
       arguments.push_back("manual");
@@ -65,8 +63,6 @@ public:
     ::kill(child_, SIGKILL);
     ::waitpid(child_, nullptr, 0);
     ::close(log_);
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
   }
 
   session::RelayRef relay() const {
@@ -99,7 +95,7 @@ private:
     ADD_FAILURE() << "derper printed no pin: " << text;
   }
 
-  std::string directory_;
+  ScratchDirectory directory_;
   std::uint16_t port_ = 0;
   pid_t child_ = -1;
   int log_ = -1;

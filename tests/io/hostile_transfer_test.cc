@@ -1,7 +1,11 @@
 // Senders that break one rule each, received into a tree with canaries around it by the real receiver with
 // real files.
 
+#include <iostream>
 #include <set>
+#include <thread>
+
+#include <fcntl.h>
 
 #include "base/printable.hh"
 #include "transfer/limits.hh"
@@ -425,31 +429,65 @@ TEST_F(HostileTransfer, CutAnywhereItChangesNothing) {
   }
 }
 
-// Somebody with write access to the destination swaps a directory for a link while files arrive.
-TEST_F(HostileTransfer, ASwapperOfDirectoriesGetsNothingOutside) {
-  fs::create_directories(scratch / "outside");
-  write_file(scratch / "outside/f", "theirs");
-  const auto outside = snapshot(scratch / "outside");
-  fs::create_directories(scratch / "to/race");
-  std::atomic<bool> stop = false;
-  std::thread swapper([&] {
-    const std::string race = scratch / "to/race", away = scratch / "away", link = scratch / "link";
-    fs::create_symlink(scratch / "outside", link);
-    while (!stop) {
-      ::rename(race.c_str(), away.c_str());
-      ::rename(link.c_str(), race.c_str());
-      ::rename(race.c_str(), link.c_str());
-      ::rename(away.c_str(), race.c_str());
-    }
-  });
-  for (int i = 0; i < 200; ++i) {
-    Hostile good;
-    good.directory("race").file("f", 4, 1).offer().block(1, 0, 4).end(1, 4).over();
-    receive(good);
-    ASSERT_EQ(snapshot(scratch / "outside"), outside) << i;
+// Somebody with write access to the destination who exchanges `directory` and a link that leads outside, back
+// and forth, as fast as the kernel can.
+class Swapper {
+public:
+  Swapper(const std::string& above, const std::string& directory, const std::string& link)
+      : above_(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)), thread_([=, this] {
+          while (!stop_.load(std::memory_order_relaxed) && exchange(directory, link))
+            swaps_.fetch_add(1, std::memory_order_relaxed);
+        }) {}
+  ~Swapper() {
+    stop_ = true;
+    thread_.join();
   }
-  stop = true;
-  swapper.join();
+  std::uint64_t swaps() const { return swaps_; }
+
+private:
+  bool exchange(const std::string& one, const std::string& other) const {
+    return ::renameat2(above_.get(), one.c_str(), above_.get(), other.c_str(), RENAME_EXCHANGE) == 0;
+  }
+  Fd above_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<std::uint64_t> swaps_ = 0;
+  std::thread thread_;
+};
+
+TEST_F(HostileTransfer, AMillionSwapsOfDirectoriesForLinksGetNothingOutside) {
+  constexpr std::uint64_t kSwaps = 1'000'000;
+  constexpr auto kPatience = std::chrono::seconds(20);  // a machine that is slower tries fewer
+  fs::create_directories(scratch / "outside/inner");
+  write_file(scratch / "outside/f0", "theirs");
+  write_file(scratch / "outside/inner/f2", "theirs, too");
+  const auto outside = snapshot(scratch / "outside");
+  fs::create_directories(scratch / "to/race/inner");
+  fs::create_symlink("../outside", scratch / "to/link");
+  fs::create_symlink("../../outside/inner", scratch / "to/race/link");
+
+  Hostile good;
+  good.directory("race").directory("inner", 1);
+  good.file("f0", 4, 2).file("f1", 4, 3).file("f2", 4, 3).file("f3", 4, 4).directory("new", 6).offer();
+  for (const std::uint32_t entry : {2u, 3u, 4u, 5u}) good.block(entry, 0, 4).end(entry, 4);
+  good.over();
+
+  Swapper top(scratch / "to", "race", "link");
+  Swapper inside(scratch / "to/race", "inner", "link");
+  const auto begin = std::chrono::steady_clock::now();
+  std::uint64_t transfers = 0, in_place = 0;
+  while (top.swaps() + inside.swaps() < kSwaps && std::chrono::steady_clock::now() - begin < kPatience) {
+    TransferWorld world;
+    auto receiving = world.receiving(hooks);
+    world.feed(good.stream, receiving);
+    in_place += receiving->report().in_place;
+    receiving->forget();  // the next one starts anew
+    ++transfers;
+    ASSERT_EQ(snapshot(scratch / "outside"), outside) << "after " << transfers << " transfers";
+  }
+  EXPECT_GT(top.swaps(), 0u);
+  EXPECT_GT(inside.swaps(), 0u);
+  std::cout << top.swaps() << " + " << inside.swaps() << " swaps during " << transfers
+            << " transfers, of which " << in_place << " found a way in between\n";
 }
 
 }  // namespace

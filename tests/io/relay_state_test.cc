@@ -13,18 +13,13 @@
 #include "io/clock.hh"
 #include "io/openssl.hh"
 #include "io/system_rng.hh"
+#include "scratch_directory.hh"
 
 namespace dh::io {
 namespace {
 
 class RelayStateTest : public testing::Test {
 protected:
-  RelayStateTest() {
-    std::string name = testing::TempDir() + "relay_state_XXXXXX";
-    root_ = ::mkdtemp(name.data());
-    directory_ = root_ / "deep" / "derphole";
-  }
-  ~RelayStateTest() override { std::filesystem::remove_all(root_); }
   RelayState load(UnixSeconds at = wall_now()) {
     return load_relay_state(directory_, {"127.0.0.1"}, at, rng_);
   }
@@ -39,7 +34,8 @@ protected:
   void overwrite(const char* name, std::string_view text) { std::ofstream(directory_ / name) << text; }
 
   SystemRng rng_;
-  std::filesystem::path root_, directory_;
+  ScratchDirectory root_;
+  const std::filesystem::path directory_ = root_ / "deep/derphole";
 };
 
 unsigned mode_of(const std::filesystem::path& path) {

@@ -1,6 +1,5 @@
 #include "io/ssh_host.hh"
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -8,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "io/memory_ends.hh"
+#include "scratch_directory.hh"
+#include "ssh_test_key.hh"
 
 namespace dh::io {
 namespace {
@@ -15,35 +16,19 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-session::SshKey key(unsigned char fill) {
-  session::SshKey key;
-  key.type = "ssh-ed25519";
-  Writer out(key.blob);
-  out.u32(11);
-  out.text("ssh-ed25519");
-  out.u32(32);
-  out.bytes(Bytes(32, std::byte{fill}));
-  return key;
-}
-
 class SshHost : public ::testing::Test {
 protected:
-  void SetUp() override {
-    char name[] = "/tmp/derphole-ssh-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   void write(const std::string& name, const std::string& text) {
     fs::create_directories((folder_ / name).parent_path());
     std::ofstream(folder_ / name) << text;
   }
-  fs::path folder_;
+  ScratchDirectory scratch_;
+  const fs::path folder_ = scratch_.path();
 };
 
 TEST_F(SshHost, TellsItsKeysWithoutTheirComments) {
-  write("ssh_host_ed25519_key.pub", session::format_ssh_key(key(1)) + " root@a machine's name\n");
-  write("ssh_host_other_key.pub", session::format_ssh_key(key(2)) + "\n");
+  write("ssh_host_ed25519_key.pub", session::format_ssh_key(ssh_test_key(1)) + " root@a machine's name\n");
+  write("ssh_host_other_key.pub", session::format_ssh_key(ssh_test_key(2)) + "\n");
   write("ssh_host_dsa_key.pub", "ssh-dss AAAA old\n");
   write("ssh_host_ed25519_key", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
   SshHostOptions options;
@@ -51,7 +36,7 @@ TEST_F(SshHost, TellsItsKeysWithoutTheirComments) {
   options.port = 2222;
   const auto access = describe_ssh_host(options);
   ASSERT_TRUE(access) << access.error();
-  EXPECT_EQ(access->host_keys, (std::vector{key(1), key(2)}));
+  EXPECT_EQ(access->host_keys, (std::vector{ssh_test_key(1), ssh_test_key(2)}));
   EXPECT_EQ(access->port, 2222);
   EXPECT_FALSE(access->user.empty());
   EXPECT_EQ(session::SshAccess::parse(access->serialize()), *access);
@@ -69,8 +54,8 @@ TEST_F(SshHost, FindsTheClientsKeyAndDropsAnOddComment) {
   EXPECT_THAT(read_own_ssh_key("", folder_).error(), HasSubstr("ssh-keygen"));
   write(".ssh/id_rsa.pub", "ssh-rsa AAAA me\n");
   EXPECT_THAT(read_own_ssh_key("", folder_).error(), HasSubstr("cannot be used"));
-  write(".ssh/id_ed25519.pub", session::format_ssh_key(key(1)) + " My Laptop!\n");
-  EXPECT_EQ(read_own_ssh_key("", folder_), key(1));
+  write(".ssh/id_ed25519.pub", session::format_ssh_key(ssh_test_key(1)) + " My Laptop!\n");
+  EXPECT_EQ(read_own_ssh_key("", folder_), ssh_test_key(1));
   EXPECT_THAT(read_own_ssh_key(folder_ / "none", folder_).error(), HasSubstr("No such file"));
 }
 
@@ -78,15 +63,16 @@ TEST(MemoryEnds, TheSourceWaitsForItsBytes) {
   const auto late = std::make_shared<LateBytes>();
   int notified = 0;
   const auto source = late_source(late)([&] { ++notified; });
-  EXPECT_TRUE(source->peek().empty());
+  Bytes room(2);
+  EXPECT_EQ(source->read(room), 0u);
   EXPECT_FALSE(source->finished());
   late->give(to_bytes(as_bytes("yes")));
   EXPECT_EQ(notified, 1);
-  EXPECT_EQ(as_text(source->peek()), "yes");
-  source->consume(2);
-  EXPECT_EQ(as_text(source->peek()), "s");
+  EXPECT_EQ(source->read(room), 2u);
+  EXPECT_EQ(as_text(room), "ye");
   EXPECT_FALSE(source->finished());
-  source->consume(1);
+  EXPECT_EQ(source->read(room), 1u);
+  EXPECT_EQ(room[0], std::byte{'s'});
   EXPECT_TRUE(source->finished());
 }
 

@@ -14,25 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using transfer::kBlockBytes;
 
-struct TransferTest : testing::Test {
-  TransferTest() {
-    fs::create_directories(scratch / "from");
-    fs::create_directories(scratch / "to");
-    hooks.where.directory = scratch / "to";
-  }
-  std::string from(const std::string& name) { return scratch / ("from/" + name); }
-  std::string to(const std::string& name) { return scratch / ("to/" + name); }
-  void expect_equal_trees(const std::string& name) { EXPECT_EQ(snapshot(from(name)), snapshot(to(name))); }
-  bool has_leftovers() {
-    return std::any_of(fs::directory_iterator(scratch / "to"), {}, [](const fs::directory_entry& entry) {
-      return entry.path().filename().string().starts_with(".derphole-");
-    });
-  }
-
-  ScratchDirectory scratch;
-  FixedHooks hooks;
-};
-
 TEST_F(TransferTest, ATreeArrivesAsItIs) {
   fs::create_directories(from("tree/a/b/c"));
   fs::create_directories(from("tree/empty"));
@@ -112,8 +93,7 @@ TEST_F(TransferTest, VerifyGivesBothTheSameString) {
   write_file(from("d/abc"), "abc");
   write_file(from("d/empty"), "");
   auto tree = scan_tree({from("d")}, {});
-  auto sending = std::make_shared<Sending>(std::move(*tree),
-                                           SendingOptions{.verify = true, .nonce = {}, .session_id = {}});
+  auto sending = std::make_shared<Sending>(std::move(*tree), SendingOptions{.verify = true});
   TransferWorld world;
   auto receiving = world.receiving(hooks);
   world.run(sending, receiving);
@@ -341,10 +321,10 @@ TEST_F(TransferTest, NothingIsWrittenThroughLinksThatAreThere) {
 }
 
 TEST_F(TransferTest, AStagingDirectoryOfSomebodyElseIsNotUsed) {
-  write_file(from("f"), pattern(2 * kBlockBytes));
+  write_file(from("f"), pattern(4 * kBlockBytes));
   {
     TransferWorld world;
-    world.cut_after = kBlockBytes + kBlockBytes / 2;
+    world.cut_after = 3 * kBlockBytes + kBlockBytes / 2;
     transfer_paths({from("f")}, hooks, world);
   }
   std::string staging;
@@ -366,7 +346,9 @@ TEST_F(TransferTest, TwoReceiversOfTheSameDoNotMeet) {
     void wait_for_space(const std::string&) override { throw Stopped(); }
     void space_is_back() override {}
     const std::atomic<bool>& stopping() const override { return stop; }
+    std::atomic<std::uint64_t>& checked() override { return bytes; }
     std::atomic<bool> stop = false;
+    std::atomic<std::uint64_t> bytes = 0;
   } waits;
   TreeWriter first(scratch / "to", waits);
   first.begin(tree->manifest, "");

@@ -17,29 +17,9 @@
 
 #include "io/transfer_sink.hh"
 #include "io/transfer_source.hh"
+#include "scratch_directory.hh"
 
 namespace dh::io {
-
-/// A directory that is gone at the end.
-class ScratchDirectory {
-public:
-  ScratchDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "derphole-test-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    path_ = pattern;
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path_, ignored))
-      if (entry.is_directory(ignored) && !entry.is_symlink(ignored)) ::chmod(entry.path().c_str(), 0700);
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
-private:
-  std::string path_;
-};
 
 inline void write_file(const std::string& path, std::string_view content) {
   std::ofstream(path, std::ios::binary) << content;
@@ -90,6 +70,7 @@ struct FixedHooks : ReceivingHooks {
   Destination where;
   std::optional<Conflict> conflict;
   bool says_no = false;
+  std::uint64_t kept_bytes = 0;
   std::string text;
 
   Destination destination(const transfer::Manifest&) override { return where; }
@@ -101,6 +82,7 @@ struct FixedHooks : ReceivingHooks {
       for (const std::uint32_t entry : taken) plan.conflicts[entry] = *conflict;
     return plan;
   }
+  void accepted(std::uint64_t bytes) override { kept_bytes = bytes; }
   void show_text(const std::string& shown) override { text = shown; }
 };
 
@@ -119,6 +101,8 @@ public:
     auto sink = receiving->sink()(bell());
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     bool finished = false;
+    Bytes buffer(1u << 20);
+    ByteView left;
     for (;;) {
       const int seen = rings();
       context_.restart();
@@ -127,13 +111,15 @@ public:
         if (const auto pause = sending->on_message(message)) pauses.push_back(*pause);
       fault = sink->fault() ? sink->fault() : source->fault();
       if (fault || moved >= cut_after) return;
-      ByteView bytes = source->peek();
-      bytes = bytes.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), cut_after - moved)));
-      const std::size_t taken = sink->write(bytes);
-      source->consume(taken);
+      if (left.empty()) {
+        const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), cut_after - moved));
+        left = ByteView(buffer).first(source->read(ByteSpan(buffer).first(most)));
+      }
+      const std::size_t taken = sink->write(left);
+      left = left.subspan(taken);
       moved += taken;
       if (while_moving) while_moving(moved);
-      if (!finished && source->finished()) {
+      if (!finished && left.empty() && source->finished()) {
         finished = true;
         sink->finish();
       }
@@ -151,7 +137,7 @@ public:
   std::shared_ptr<Receiving> receiving(FixedHooks& hooks, bool allow_hidden = false) {
     return std::make_shared<Receiving>(
         context_.get_executor(), [this](Bytes message) { messages_.push_back(std::move(message)); }, hooks,
-        ReceivingOptions{.allow_hidden = allow_hidden, .nonce = {}, .session_id = {}});
+        ReceivingOptions{.allow_hidden = allow_hidden});
   }
 
   /// What a hostile sender says, without listening.
@@ -214,8 +200,7 @@ inline ReceiveReport transfer_paths(const std::vector<std::string>& paths, Fixed
                                     TransferWorld& world, const ScanOptions& scan = {}, bool verify = false) {
   auto tree = scan_tree(paths, scan);
   EXPECT_TRUE(tree) << tree.error();
-  auto sending = std::make_shared<Sending>(std::move(*tree),
-                                           SendingOptions{.verify = verify, .nonce = {}, .session_id = {}});
+  auto sending = std::make_shared<Sending>(std::move(*tree), SendingOptions{.verify = verify});
   auto receiving = world.receiving(hooks);
   world.run(sending, receiving);
   if (world.is_complete) receiving->forget();
@@ -225,5 +210,26 @@ inline ReceiveReport transfer_paths(const std::vector<std::string>& paths, Fixed
   TransferWorld world;
   return transfer_paths(paths, hooks, world);
 }
+
+/// A directory to send from and one to receive into.
+struct TransferTest : testing::Test {
+  TransferTest() {
+    std::filesystem::create_directories(scratch / "from");
+    std::filesystem::create_directories(scratch / "to");
+    hooks.where.directory = scratch / "to";
+  }
+  std::string from(const std::string& name) { return scratch / ("from/" + name); }
+  std::string to(const std::string& name) { return scratch / ("to/" + name); }
+  void expect_equal_trees(const std::string& name) { EXPECT_EQ(snapshot(from(name)), snapshot(to(name))); }
+  bool has_leftovers() {
+    return std::any_of(std::filesystem::directory_iterator(scratch / "to"), {},
+                       [](const std::filesystem::directory_entry& entry) {
+                         return entry.path().filename().string().starts_with(".derphole-");
+                       });
+  }
+
+  ScratchDirectory scratch;
+  FixedHooks hooks;
+};
 
 }  // namespace dh::io

@@ -1,5 +1,7 @@
 #include "io/udp_sockets.hh"
 
+#include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -22,7 +24,9 @@ struct UdpPair {
             context.get_executor(), offload, [](auto&&...) {}, [] {}, [](auto&&...) {}, [](auto&&...) {}),
         receiver(
             context.get_executor(), offload,
-            [this](path::SocketId, const Endpoint& from, ByteSpan datagram, Instant) {
+            [this](path::SocketId, const Endpoint& from, ByteSpan datagram, Instant,
+                   const std::optional<bulk::Opened>& ahead) {
+              opened.push_back(ahead);
               sources.push_back(from);
               heard.emplace_back(datagram.begin(), datagram.end());
             },
@@ -38,48 +42,65 @@ struct UdpPair {
       context.run_one_for(std::chrono::milliseconds(100));
   }
 
+  ByteSpan wait_for_room() {
+    ByteSpan room;
+    while ((room = sender.room()).empty()) context.run_one_for(std::chrono::milliseconds(100));
+    return room;
+  }
+
+  void wait_until_sent(std::size_t datagrams) {
+    while (sender.counters().datagrams_out < datagrams) std::this_thread::yield();
+  }
+
   asio::io_context context;
   UdpSockets sender, receiver;
   std::uint16_t sender_port = 0;
   Endpoint target;
   std::vector<Endpoint> sources;
   std::vector<Bytes> heard;
+  std::vector<std::optional<bulk::Opened>> opened;
 };
 
-class UdpSocketsTest : public testing::TestWithParam<bool> {};
+class UdpSocketsTest : public testing::TestWithParam<UdpOffload> {};
 
 // The last of a batch may be shorter; the one behind it, and a longer one, begin another.
 TEST_P(UdpSocketsTest, DatagramsArriveWholeAndInOrder) {
-  UdpPair pair({.segment = GetParam(), .coalesce = GetParam()});
+  UdpPair pair(GetParam());
   std::vector<Bytes> sent;
   for (const std::size_t size : {1200, 1200, 1200, 700, 1200, 60, 1400, 1400})
     sent.push_back(numbered(size, sent.size()));
   for (int i = 0; i < 100; ++i) sent.push_back(numbered(1000, sent.size()));
-  for (const Bytes& datagram : sent) pair.sender.send(0, pair.target, datagram, 0);
+  for (const Bytes& datagram : sent) {
+    pair.wait_for_room();
+    pair.sender.send(0, pair.target, datagram, 0);
+  }
   pair.sender.flush();
   pair.run_until_heard(sent.size());
   ASSERT_EQ(pair.heard.size(), sent.size());
   for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_TRUE(equal_bytes(pair.heard[i], sent[i])) << i;
   for (const Endpoint& from : pair.sources) EXPECT_EQ(from.port, pair.sender_port);
+  pair.wait_until_sent(sent.size());
   const UdpCounters &out = pair.sender.counters(), &in = pair.receiver.counters();
   EXPECT_EQ(out.datagrams_out, sent.size());
   EXPECT_EQ(in.datagrams_in, sent.size());
   EXPECT_EQ(in.bytes_in, out.bytes_out);
-  if (!GetParam()) {
+  if (!GetParam().segment) {
     EXPECT_EQ(out.send_calls, sent.size());
   }
 }
 
 TEST_P(UdpSocketsTest, WhatIsBuiltInTheirRoomArrivesLikeAnythingElse) {
-  UdpPair pair({.segment = GetParam(), .coalesce = GetParam()});
+  UdpPair pair(GetParam());
   std::vector<Bytes> sent;
   for (int i = 0; i < 300; ++i) {  // more than fits the room at once, and batches cut short on the way
     sent.push_back(numbered(i % 50 == 49 ? 900u : 1172u, sent.size()));
-    const ByteSpan room = pair.sender.room();
+    const ByteSpan room = pair.wait_for_room();
     ASSERT_GE(room.size(), UdpBatch::kMaxDatagram);
     std::copy(sent.back().begin(), sent.back().end(), room.begin());
     pair.sender.send(0, pair.target, room.first(sent.back().size()), 0);
-    if (i % 20 == 0) pair.run_until_heard(sent.size() / 2);  // loopback's buffer must not overflow
+    if (i % 20 != 0) continue;  // loopback's buffer must not overflow
+    pair.sender.flush();
+    pair.run_until_heard(sent.size() / 2);
   }
   pair.sender.flush();
   pair.run_until_heard(sent.size());
@@ -87,8 +108,58 @@ TEST_P(UdpSocketsTest, WhatIsBuiltInTheirRoomArrivesLikeAnythingElse) {
   for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_TRUE(equal_bytes(pair.heard[i], sent[i])) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Offload, UdpSocketsTest, testing::Values(false, true),
-                         [](const auto& offload) { return offload.param ? "Whole" : "OneByOne"; });
+INSTANTIATE_TEST_SUITE_P(Offload, UdpSocketsTest,
+                         testing::Values(UdpOffload{.segment = false, .coalesce = false}, UdpOffload{},
+                                         UdpOffload{.send_thread = true, .receive_thread = true},
+                                         UdpOffload{.segment = false, .send_thread = true}),
+                         [](const auto& offload) {
+                           return std::string(offload.param.segment ? "Whole" : "OneByOne") +
+                                  (offload.param.send_thread ? "ByThread" : "") +
+                                  (offload.param.receive_thread ? "ToThread" : "");
+                         });
+
+// What a stream does: sealed on one thread, opened on another, in order, far more than goes at once.
+TEST(UdpSockets, SealAndOpenOnThreadsOfTheirOwn) {
+  UdpPair pair({.send_thread = true, .receive_thread = true});
+  bulk::StreamConfig config;
+  bulk::PacketSealer sealer(config, bulk::Direction::ToReceiver, 4);
+  bulk::PacketOpener opener(config, bulk::Direction::ToReceiver, 4);
+  pair.receiver.use(opener.ahead());
+  pair.sender.send(0, pair.target, numbered(100, 0), 0);  // not of the stream: comes as it is
+  pair.sender.flush();
+  pair.run_until_heard(1);
+  EXPECT_FALSE(pair.opened.at(0));
+  constexpr std::size_t kDatagrams = 3000, kPlain = 1200;
+  for (std::size_t i = 1; i <= kDatagrams; ++i) {
+    const ByteSpan room = pair.wait_for_room();
+    ASSERT_FALSE(room.empty());
+    const Bytes content = numbered(kPlain, i);
+    std::copy(content.begin(), content.end(), room.begin() + wire::BulkHeader::kSize);
+    auto prepared = sealer.prepare(room, kPlain, false, false);
+    pair.sender.send(0, pair.target, room.first(prepared.size), 0, std::move(prepared.seal));
+    if (i % 44 != 0) continue;  // loopback's buffer must not overflow
+    pair.sender.flush();
+    pair.run_until_heard(i / 2);
+  }
+  pair.sender.flush();
+  pair.run_until_heard(kDatagrams + 1);
+  ASSERT_EQ(pair.heard.size(), kDatagrams + 1);
+  for (std::size_t i = 1; i <= kDatagrams; ++i) {
+    ASSERT_TRUE(pair.opened[i] && pair.opened[i]->genuine) << i;
+    const ByteView plain = ByteView(pair.heard[i]).subspan(wire::BulkHeader::kSize, kPlain);
+    ASSERT_TRUE(equal_bytes(plain, numbered(kPlain, i))) << i;
+  }
+}
+
+TEST(UdpSockets, CloseWhileTheirThreadsAreBusy) {
+  for (int round = 0; round < 20; ++round) {
+    UdpPair pair({.send_thread = true, .receive_thread = true});
+    for (int i = 0; i < 400; ++i) pair.sender.send(0, pair.target, numbered(1200, 1), 0);
+    pair.receiver.close(0);
+    if (round % 2 == 0) pair.sender.close(0);
+    pair.context.poll();
+  }
+}
 
 TEST(UdpSockets, SayHowMuchTheyCanHold) {
   UdpPair pair({});

@@ -118,14 +118,34 @@ TEST(Netcheck, LostPacketsChangeNothing) {
   }
 }
 
-TEST(Netcheck, BlockedUdpIsSilenceAfterThreeTriesPerServer) {
+// 20 % lost each way. What was not seen may be unknown, but is never made up.
+TEST(Netcheck, HeavyRandomLossMayHideTheFilterButNeverInventsOne) {
+  constexpr std::uint64_t kSeeds = 500;
+  std::size_t named = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    SCOPED_TRACE(seed);
+    NetcheckWorld world({});
+    SeededRng loss(seed);
+    world.lose = [&](std::uint64_t) { return loss.below(100) < 36; };
+    const NetcheckReport report = check_with_own_relay(world);
+    if (report.v4.udp == UdpState::Silent) continue;  // 0.36 ^ 5
+    ASSERT_EQ(report.v4.udp, UdpState::Works);
+    ASSERT_TRUE(report.v4.nat.mapping == M::EndpointIndependent || report.v4.nat.mapping == M::Unknown);
+    ASSERT_TRUE(report.v4.nat.filtering == F::AddressAndPortDependent ||
+                report.v4.nat.filtering == F::Unknown);
+    named += report.v4.nat.filtering != F::Unknown ? 1 : 0;
+  }
+  EXPECT_GE(named, kSeeds * 95 / 100);
+}
+
+TEST(Netcheck, BlockedUdpIsSilenceAfterFiveTriesPerServer) {
   NetcheckWorld world({.udp = false});
   Duration took{};
   const NetcheckReport report = check_with_own_relay(world, &took);
   EXPECT_EQ(report.v4.udp, UdpState::Silent);
   EXPECT_EQ(report.v4.servers_asked, 1u);
-  EXPECT_EQ(world.sent_to[world.server_a], 3u);
-  EXPECT_EQ(took, 1250ms);
+  EXPECT_EQ(world.sent_to[world.server_a], 5u);
+  EXPECT_EQ(took, 1700ms);
   EXPECT_EQ(nat_name(report.v4), "unknown");
 }
 
@@ -228,8 +248,8 @@ TEST(Netcheck, ServersAreBoundedAndAskedOnceEach) {
   check.no_more_servers();
   world.run(check);
   EXPECT_EQ(check.report().v4.servers_asked, Netcheck::kMaxServers);
-  EXPECT_EQ(check.counters().sent, 3 * Netcheck::kMaxServers);
-  for (const auto& [to, count] : world.sent_to) EXPECT_LE(count, 3u) << to.to_string();
+  EXPECT_EQ(check.counters().sent, 5 * Netcheck::kMaxServers);
+  for (const auto& [to, count] : world.sent_to) EXPECT_LE(count, 5u) << to.to_string();
 }
 
 }  // namespace

@@ -214,6 +214,18 @@ TEST(PathFinder, WhereOnlySmallPingsPassThereIsNoRouteUntilFullOnesDo) {
   EXPECT_TRUE(world.b.route);
 }
 
+TEST(PathFinder, SearchesForTheSizeAlsoWhenItIsStartedBeforeItKnowsItsInterfaces) {
+  World world;
+  world.start();
+  world.host(world.a, "5.5.5.21", 24, 40'001);
+  world.host(world.b, "6.6.6.22", 24, 40'002);
+  world.run_for(5s);
+  ASSERT_TRUE(world.a.route);
+  ASSERT_TRUE(world.b.route);
+  EXPECT_EQ(world.a.route->datagram_bytes, 1472u);
+  EXPECT_EQ(world.b.route->datagram_bytes, 1472u);
+}
+
 TEST(PathFinder, TheRouteInUseSaysWhatItCarriesAndFallsToTheBaseInABlackHole) {
   World world;
   world.host(world.a, "5.5.5.21", 24, 40'001);

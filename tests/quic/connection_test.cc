@@ -177,6 +177,24 @@ TEST(Quic, StreamsBeyondTheLimitBecomeAvailableAgain) {
   EXPECT_TRUE(world.client().open_stream().has_value());
 }
 
+TEST(Quic, OnAShortPathAnAnswerTakesTheAcknowledgementAlong) {
+  QuicWorld world(1, {.delay = 50us});
+  world.establish();
+  const StreamId stream = world.client().open_stream().value();
+  constexpr std::size_t kRequests = 100;
+  std::size_t asked = 0, answered = 0;
+  world.application = [&](std::size_t at) {
+    Connection& node = *world.nodes[at];
+    const std::size_t here = world.seen[at].data[stream].size();
+    if (at == 0 && asked == here && asked < kRequests) asked += node.write(stream, as_bytes("?"));
+    if (at == 1 && answered < here) answered += node.write(stream, as_bytes("!"));
+  };
+  world.sent = {};
+  ASSERT_TRUE(world.run(5s, [&] { return world.seen[0].data[stream].size() == kRequests; }));
+  world.run(1s);
+  EXPECT_LE(world.sent[0] + world.sent[1], 2 * kRequests + kRequests / 5);
+}
+
 TEST(Quic, AKeystrokeDoesNotWaitBehindDownloads) {
   LinkModel model{.delay = 10ms, .loss = 0, .bytes_per_second = 1.25e6, .queue_bytes = 32 << 10};
   QuicWorld world(3, model);

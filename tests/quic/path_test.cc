@@ -75,6 +75,51 @@ TEST(QuicPath, ASwitchToAnotherRateMtuAndRoundTripIsTakenAtOnceAndLosesNothing) 
   EXPECT_TRUE(world.server().is_established());
 }
 
+class QuicPathTo : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(QuicPathTo, LosingEverySecondDatagramOfALargeWindowDoesNotEndIt) {
+  const std::size_t to = GetParam(), from = 1 - to;
+  QuicWorld world(1, {.delay = 20ms, .bytes_per_second = 60e6, .queue_bytes = 3 << 20});
+  world.establish();
+  Flood flood(world);
+  flood.sends[to] = false;
+  ASSERT_TRUE(world.run(5s, [&] { return world.nodes[from]->path().window_bytes > (7u << 19); }));
+  world.links[to].loss = 0.5;  // what a queue does that is full
+  world.run(200ms);
+  world.links[to].loss = 0;
+  EXPECT_GT(world.nodes[to]->counters().unplaced, 0u);
+  world.run(500ms);
+  EXPECT_GT(flood.rate(to, 500ms), 10e6);
+  EXPECT_FALSE(world.server().is_closed());
+  EXPECT_FALSE(world.client().is_closed());
+}
+INSTANTIATE_TEST_SUITE_P(ClientAndServer, QuicPathTo, testing::Values(0, 1));
+
+TEST(QuicPath, AnInterruptionWhileANewPathIsValidatedEndsNothing) {
+  for (Duration cut = 0ms; cut < 80ms; cut += 10ms) {
+    SCOPED_TRACE(testing::Message() << "cut after " << cut / 1ms << " ms");
+    QuicWorld world(1, {.delay = 10ms});
+    world.establish();
+    const StreamId stream = world.client().open_stream().value();
+    world.client().write(stream, as_bytes("before"));
+    world.run(500ms);
+    world.server().on_path_changed(1200, world.now);
+    world.client().write(stream, as_bytes("a"));  // small: the server may answer with thrice as much at most
+    world.run(cut);
+    for (LinkModel& link : world.links) link.loss = 1;
+    world.server().write(stream, as_bytes("meanwhile"));
+    world.run(20s);
+    ASSERT_LT(world.steps, 10'000u);  // it sleeps meanwhile
+    for (LinkModel& link : world.links) link.loss = 0;
+    for (auto& node : world.nodes)
+      node->on_path_changed(1200, world.now);  // as the session does: heard again
+    ASSERT_TRUE(world.run(5s, [&] { return world.seen[0].data[stream].size() == 9; }));
+    EXPECT_EQ(world.seen[1].data[stream].size(), 7u);
+    EXPECT_FALSE(world.server().is_closed());
+    EXPECT_FALSE(world.client().is_closed());
+  }
+}
+
 TEST(QuicPath, ThirtySwitchesInHalfAMinuteDoNotEndIt) {
   QuicWorld world(5, {.delay = 10ms, .loss = 0.01, .bytes_per_second = 2e6});
   world.establish();

@@ -126,6 +126,10 @@ TEST(CodeText, CompletesTheLastWord) {
             (std::vector<std::string>{"abandon ability able zone", "abandon ability able zoo"}));
   EXPECT_EQ(complete_code("abandon-ZO"), (std::vector<std::string>{"abandon-zone-", "abandon-zoo-"}));
   EXPECT_EQ(complete_code("", 3).size(), 3u);
+  EXPECT_EQ(complete_code("abandon\xe2\x80\x93zoo\xe2\x80\x93", 1),
+            std::vector<std::string>{"abandon\xe2\x80\x93zoo\xe2\x80\x93"
+                                     "abandon-"});
+  EXPECT_EQ(complete_code("zoo\n", 1), std::vector<std::string>{"zoo\nabandon-"});
   EXPECT_TRUE(complete_code("abandon-xx").empty());
   EXPECT_TRUE(complete_code("12").empty());
 }

@@ -112,6 +112,17 @@ TEST(AuthorizedKeys, OurLineRestrictsAndExpires) {
                                               " derphole-invite:abababababababab:me@host");
 }
 
+TEST(AuthorizedKeys, ALineWithoutATerminalIsFoundAgainToo) {
+  SshGrant bare = grant();
+  bare.terminal = false;
+  const std::string line = authorized_key_line(bare);
+  EXPECT_TRUE(line.starts_with("restrict,expiry-time=\"202611181106Z\" ssh-ed25519 ")) << line;
+  ASSERT_EQ(granted_lines(line).size(), 1u);
+  EXPECT_EQ(granted_lines(line)[0].expires, "202611181106Z");
+  EXPECT_EQ(revoke_authorized_keys(line + "\n", "all").removed, 1u);
+  EXPECT_TRUE(granted_lines("restrict,expiry-time=\" x y derphole-invite:abababababababab").empty());
+}
+
 TEST(AuthorizedKeys, AppendsOneLineAndRepairsAMissingNewline) {
   const std::string line = authorized_key_line(grant()) + "\n";
   EXPECT_EQ(*add_authorized_key("", grant()), line);

@@ -103,20 +103,22 @@ TEST(StreamMarks, TellFilesFromStreamBytes) {
 }
 
 TEST(CheckString, IsTheSameOnlyForTheSame) {
-  const auto text = [](std::string_view session, int nonce, int file) {
+  const auto text = [](char session, int nonce, int file) {
     ByteArray<16> a{}, b{};
+    ByteArray<32> binding{};
+    binding[31] = static_cast<std::byte>(session);
     a[0] = static_cast<std::byte>(nonce);
-    CheckString check(as_bytes(session), a, b);
+    CheckString check(binding, a, b);
     ByteArray<32> sha{};
     sha[0] = static_cast<std::byte>(file);
     check.file(3, sha);
     return check.text();
   };
-  EXPECT_EQ(text("s", 1, 1), text("s", 1, 1));
-  EXPECT_NE(text("s", 1, 1), text("t", 1, 1));
-  EXPECT_NE(text("s", 1, 1), text("s", 2, 1));
-  EXPECT_NE(text("s", 1, 1), text("s", 1, 2));
-  EXPECT_EQ(text("s", 1, 1).size(), 14u);
+  EXPECT_EQ(text('s', 1, 1), text('s', 1, 1));
+  EXPECT_NE(text('s', 1, 1), text('t', 1, 1));
+  EXPECT_NE(text('s', 1, 1), text('s', 2, 1));
+  EXPECT_NE(text('s', 1, 1), text('s', 1, 2));
+  EXPECT_EQ(text('s', 1, 1).size(), 14u);
 }
 
 }  // namespace
