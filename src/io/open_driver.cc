@@ -54,6 +54,7 @@ struct OpenDriver::Impl final : TunnelTransport {
       acceptor.set_option(asio::socket_base::reuse_address(true));
       if (at.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true));
       acceptor.bind(at);
+      reset_unless_finished(acceptor.native_handle(), true);
       return;
     }
     const asio::local::stream_protocol::endpoint at(options.bind.unix_path);

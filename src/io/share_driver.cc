@@ -138,7 +138,7 @@ struct ShareDriver::Impl final : TunnelTransport {
     dial->stream = stream;
     dial->timer.expires_after(kConnectLimit);
     dial->timer.async_wait([this, dial, self = shared_from_this()](boost::system::error_code error) {
-      if (error || dial->done) return;
+      if (error || dial->done || is_stopped()) return;
       dial_failed(dial, make_error_code(boost::system::errc::timed_out));
     });
     dial_next(dial);
@@ -156,7 +156,7 @@ struct ShareDriver::Impl final : TunnelTransport {
     }
     ++dial->next;
     dial->socket.async_connect(to, [this, dial, self = shared_from_this()](boost::system::error_code error) {
-      if (dial->done) return;
+      if (dial->done || is_stopped()) return;
       if (!error) return connected(dial);
       if (options.target.unix_path.empty() && dial->next < options.target.endpoints.size())
         return dial_next(dial);

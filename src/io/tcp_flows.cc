@@ -21,7 +21,14 @@ void reset_socket(StreamSocket& socket) {
   socket.close(ignored);
 }
 
+// Not by Asio's option: a socket that has it set ends with a FIN when it is destroyed.
+void reset_unless_finished(int fd, bool reset) {
+  const linger how{reset ? 1 : 0, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &how, sizeof how);
+}
+
 void prepare_socket(StreamSocket& socket) {
+  reset_unless_finished(socket.native_handle(), true);
   boost::system::error_code ignored;  // Unix sockets know none of this
   socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   socket.set_option(asio::socket_base::keep_alive(true), ignored);
@@ -172,7 +179,10 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
               },
               [&](const tunnel::CloseTcp&) {
                 boost::system::error_code ignored;
-                if (flow->socket) flow->socket->close(ignored);
+                if (flow->socket) {
+                  reset_unless_finished(flow->socket->native_handle(), false);
+                  flow->socket->close(ignored);
+                }
                 ++counters.finished;
               },
               [&](const tunnel::ResetTcp&) {
@@ -239,6 +249,7 @@ void TcpFlows::refuse(quic::StreamId stream, tunnel::StreamCode why) {
 
 void TcpFlows::on_event(const quic::Event& event) {
   Impl& impl = *impl_;
+  if (impl.connection == nullptr) return;  // what the connection still had to say when its session ended
   if (const auto* opened = std::get_if<quic::StreamOpened>(&event)) {
     auto flow = std::make_shared<Impl::Flow>(opened->stream);
     flow->wants_header = true;

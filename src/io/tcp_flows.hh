@@ -42,7 +42,7 @@ public:
   void refuse(quic::StreamId stream, tunnel::StreamCode why);
 
   void on_event(const quic::Event& event);
-  /// The session is over: every TCP peer gets a RST, now.
+  /// The session is over: every TCP peer gets a RST, now. Events that come later are ignored.
   void reset_all();
 
   std::size_t size() const;
@@ -55,7 +55,11 @@ private:
 
 /// Closes with a RST.
 void reset_socket(StreamSocket& socket);
-/// Small writes leave at once; nothing waits; dead peers are noticed.
+/// Until both directions have come to their end a TCP socket is closed with a RST, whoever closes it, our
+/// death included: nobody takes what came so far for the whole. Also for a listener, whose connections
+/// inherit it.
+void reset_unless_finished(int fd, bool reset);
+/// Small writes leave at once; nothing waits; dead peers are noticed; reset_unless_finished.
 void prepare_socket(StreamSocket& socket);
 
 }  // namespace dh::io

@@ -351,6 +351,39 @@ def test_the_end_of_the_share_ends_the_opener():
         expect(was_reset(connection), "an open connection ended with a FIN")
 
 
+def test_connections_that_come_with_the_end_of_the_share():
+    # Stopped, the share finds the new streams and the signal in one turn.
+    world, _, _, share, _, opener, address = both()
+    with world:
+        share.signal(SIGSTOP)
+        connections = [dial(address) for _ in range(20)]
+        time.sleep(0.2)  # for the streams to reach the relay
+        share.signal(SIGINT)
+        share.signal(SIGCONT)
+        share.finish(10, status=0)
+        opener.finish(10, status=4)
+        expect(all(was_reset(connection) for connection in connections), "a connection ended with a FIN")
+
+
+def test_a_killed_side_is_not_the_end_of_the_data():
+    # Who is killed says goodbye to nobody, but a FIN would say that this was all.
+    for victim in ("opener", "share"):
+        with World(BINARY) as world:
+            _, server = world.relay()
+            with socket.create_server(("127.0.0.1", 0)) as target:
+                share, token = start_share(world, server, f"127.0.0.1:{target.getsockname()[1]}")
+                opener, address = start_open(world, token)
+                near = dial(address)
+                near.sendall(b"half of it")
+                target.settimeout(20)
+                far, _ = target.accept()
+                far.settimeout(20)
+                expect(far.recv(100) == b"half of it", "something else came")
+                (opener if victim == "opener" else share).signal(SIGKILL)
+                expect(was_reset(near if victim == "opener" else far), f"{victim}: its connection ended with a FIN")
+                far.close()
+
+
 def test_an_opener_that_was_killed_can_come_again():
     world, _, _, _, token, opener, _ = both()
     with world:

@@ -180,5 +180,17 @@ TEST(TcpFlows, TheEndOfTheSessionEndsEveryConnectionAtOnce) {
   EXPECT_FALSE(world.opener.flows->open(other, {}));
 }
 
+// A stream may arrive in the very turn in which the session ends: its events come behind the end.
+TEST(TcpFlows, AStreamThatCameWithTheEndIsNotTouched) {
+  FlowWorld world;
+  auto [client, inner] = world.pair();
+  ASSERT_TRUE(world.opener.flows->open(inner, {}));
+  world.sharer.flows->reset_all();
+  world.settle();
+  EXPECT_EQ(world.sharer.quic->open_streams(), 1u);
+  EXPECT_FALSE(world.wanted);
+  EXPECT_EQ(world.sharer.flows->size(), 0u);
+}
+
 }  // namespace
 }  // namespace dh::io
