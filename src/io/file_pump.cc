@@ -41,6 +41,8 @@ bool wait_ready(int fd, short events, int wake_fd) {
   }
 }
 
+}  // namespace
+
 bool is_regular(int fd) {
   struct stat info {};
   return fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
@@ -52,8 +54,6 @@ std::uint64_t bytes_ahead(int fd) {
   const off_t at = lseek(fd, 0, SEEK_CUR);
   return at >= 0 && info.st_size > at ? static_cast<std::uint64_t>(info.st_size - at) : 0;
 }
-
-}  // namespace
 
 FileSource::FileSource(int fd, PumpNotify notify)
     : fd_(fd),

@@ -14,6 +14,10 @@
 
 namespace dh::io {
 
+bool is_regular(int fd);
+/// From a regular file's position to its end; 0: something else, or nothing.
+std::uint64_t bytes_ahead(int fd);
+
 /// Reads a descriptor to its end, at most kCapacity bytes ahead. The descriptor stays the caller's.
 class FileSource final : public StreamSource {
 public:

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include "io/cached_file.hh"
 #include "io/file_pump.hh"
 #include "io/pipe_ends.hh"
 
@@ -11,6 +12,7 @@ SourceMaker input(boost::asio::any_io_executor executor, int fd) {
   return [executor, fd](PumpNotify notify) -> std::unique_ptr<StreamSource> {
     if (Fd pipe = reopen_pipe(fd, O_RDONLY))
       return std::make_unique<PipeSource>(executor, std::move(pipe), std::move(notify));
+    if (is_regular(fd)) return std::make_unique<CachedFileSource>(fd, std::move(notify));
     return std::make_unique<FileSource>(fd, std::move(notify));
   };
 }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "io/cached_file.hh"
 #include "io/file_pump.hh"
 #include "io/std_ends.hh"
 
@@ -130,10 +131,13 @@ TEST_F(PipeEnds, TheNullDeviceTakesEverythingAtOnce) {
   EXPECT_EQ(sink->write(Bytes(5 << 20)), std::size_t{5} << 20);
 }
 
-TEST_F(PipeEnds, AFileGetsAThreadInstead) {
+TEST_F(PipeEnds, AFileIsReadFromMemoryAndWhateverElseMayBlockGetsAThread) {
   const Fd file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
-  const auto source = input(context_.get_executor(), file.get())([] {});
-  EXPECT_NE(dynamic_cast<FileSource*>(source.get()), nullptr);
+  const auto from_file = input(context_.get_executor(), file.get())([] {});
+  EXPECT_NE(dynamic_cast<CachedFileSource*>(from_file.get()), nullptr);
+  const Fd zeros(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  const auto from_device = input(context_.get_executor(), zeros.get())([] {});
+  EXPECT_NE(dynamic_cast<FileSource*>(from_device.get()), nullptr);
 }
 
 }  // namespace
