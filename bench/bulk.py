@@ -154,8 +154,8 @@ class Bench:
             raise Failed(f"{got} of {size} bytes arrived")
         return result
 
-    def file(self, case):
-        """From file to file, both in the page cache; the first run, which is not counted, compares the digests."""
+    def files(self, case):
+        """Source, which is in the page cache, target and their size."""
         place = self.places[case.place]
         size = self.bytes.get(case, FIRST_BYTES)
         source, target = os.path.join(place, "source"), os.path.join(place, "target")
@@ -163,6 +163,22 @@ class Bench:
             with open(source, "wb") as file:
                 for at in range(0, size, MIB):
                     file.write(os.urandom(min(MIB, size - at)))
+        return source, target, size
+
+    def dd(self, case):
+        """What it costs to write a new file at all: a virtual machine's memory is often lent anew for each page."""
+        source, target, size = self.files(case)
+        try:
+            begun = time.monotonic()
+            copy = Watched(self.hosts, "a", ["dd", f"if={source}", f"of={target}", "bs=256k", "status=none"])
+            cpu = copy.finish()
+            return {"gbps": size * 8e-9 / (time.monotonic() - begun), "receive": cpu * GIB / size, "bytes": size}
+        finally:
+            os.unlink(target)
+
+    def file(self, case):
+        """From file to file; the first run, which is not counted, compares the digests."""
+        source, target, size = self.files(case)
         try:
             result = self.transfer(case, os.open(source, os.O_RDONLY), os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
             if os.path.getsize(target) != size:
@@ -198,7 +214,7 @@ class Case:
     def __init__(self, what, run, mode, backend=None, place=None):
         self.what, self.run, self.mode, self.backend, self.place = what, run, mode, backend, place
         self.name = f"{what}, {mode}"
-        self.sized = run.__name__ in ("ssh", "memory", "file")
+        self.sized = run.__name__ in ("ssh", "memory", "file", "dd")
         self.results, self.troubles = [], []
 
 
@@ -218,6 +234,7 @@ def cases(bench, words):
         say("SKIPPED the cipher backend ipsec-mb: this build or this CPU does not have it")
     if "tmpfs" not in bench.places:
         say("SKIPPED files in memory: /dev/shm is no file system of its own")
+    kinds += [(f"dd, {place} file to new file", bench.dd, None, place) for place in sorted(bench.places, reverse=True)]
     for backend in backends:
         kinds.append((f"pipe, memory, {backend}", bench.memory, backend, None))
         kinds += [(f"pipe, {place} files, {backend}", bench.file, backend, place) for place in sorted(bench.places, reverse=True)]
@@ -278,7 +295,9 @@ def table(all_cases, runs):
 
 def machine():
     with open("/proc/cpuinfo", encoding="ascii") as file:
-        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+        text = file.read()
+    model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), platform.machine())
+    model += " with VAES" if " vaes" in text else " without VAES"
     with open("/proc/sys/net/core/rmem_max", encoding="ascii") as file:
         return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "rmem_max": int(file.read()), "load": os.getloadavg()[0]}
 

@@ -21,7 +21,7 @@ using namespace dh::bulk::test;
 
 void clean_and_lossy(std::vector<Cell>& cells) {
   for (const double rate : {1.0, 10.0, 100.0, 1000.0})
-    for (const double rtt : {1.0, 10.0, 50.0, 150.0, 300.0}) {
+    for (const double rtt : {1.0, 10.0, 20.0, 50.0, 100.0, 150.0, 300.0}) {
       if (rate * rtt * 125 < 4 * 1400) continue;
       const double seconds = rate >= 1000 ? 8 : 30;
       cells.push_back({'A', fmt::format("{:g} Mbit/s {:g} ms", rate, rtt), path_of(rate, rtt), seconds,

@@ -40,7 +40,7 @@ bool ByteRing::map_twice() {
 }
 
 ByteSpan ByteRing::free_locked() {
-  if (size_ == 0) head_ = 0;  // start over in memory that is already touched
+  if (size_ == 0) head_ %= kPage;  // start over in memory that is already touched
   const std::size_t tail = (head_ + size_) % capacity_;
   const std::size_t free = capacity_ - size_;
   return {memory_ + tail, is_twice_ ? free : std::min(free, capacity_ - tail)};
@@ -97,6 +97,15 @@ ByteView ByteRing::wait_filled(std::size_t least) {
   std::unique_lock lock(mutex_);
   filled_wanted_ = std::min(least, capacity_);
   changed_.wait(lock, [&] { return stopped_ || ended_ || size_ >= filled_wanted_; });
+  filled_wanted_ = 0;
+  if (stopped_) return {};
+  return filled_locked();
+}
+
+ByteView ByteRing::wait_filled(std::size_t least, Duration patience) {
+  std::unique_lock lock(mutex_);
+  filled_wanted_ = std::min(least, capacity_);
+  changed_.wait_for(lock, patience, [&] { return stopped_ || ended_ || size_ >= filled_wanted_; });
   filled_wanted_ = 0;
   if (stopped_) return {};
   return filled_locked();

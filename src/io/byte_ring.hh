@@ -6,15 +6,19 @@
 #include <vector>
 
 #include "base/bytes.hh"
+#include "base/time.hh"
 
 namespace dh::io {
 
 /// A bounded byte queue between one thread that may block (files, pipes) and the network loop, which may not.
 /// The memory is touched only as far as it is used, so an idle ring costs little. It is mapped twice, one
 /// behind the other, so that what wraps around is in one piece; where the system does not let us, a span ends
-/// where the memory does. What both sides wait for at once must fit together.
+/// where the memory does. If the capacity is a multiple of kPage, the n-th byte that passes lies at n modulo
+/// kPage in a page. What both sides wait for at once must fit together.
 class ByteRing {
 public:
+  static constexpr std::size_t kPage = 4096;
+
   explicit ByteRing(std::size_t capacity);
   ~ByteRing();
   ByteRing(const ByteRing&) = delete;
@@ -33,6 +37,8 @@ public:
   /// Waits until there are bytes, `least` if that many ever fit and come; empty: ended (or stopped) and
   /// drained.
   ByteView wait_filled(std::size_t least = 1);
+  /// No longer than `patience` for that many; then what there is, perhaps nothing.
+  ByteView wait_filled(std::size_t least, Duration patience);
   ByteView filled_now();
   std::size_t read_now(ByteSpan into);  // bytes given; never waits
   void consumed(std::size_t size);

@@ -18,6 +18,8 @@ namespace {
 
 // One read or write: large enough to be cheap, small enough that the other side of the ring starts early.
 constexpr std::size_t kSliceBytes = 256u << 10;
+constexpr std::size_t kDirectSlice = 1u << 20, kDirectLeast = 512u << 10;
+constexpr Duration kDirectPatience = 20ms;  // for so many bytes to come together
 constexpr std::size_t kReadBytes = 128u << 10;
 
 int make_wake() {
@@ -92,9 +94,10 @@ void FileSource::run() {
 
 FileSink::FileSink(int fd, PumpNotify notify)
     : fd_(fd),
-      slice_bytes_(is_regular(fd) ? kSliceBytes : PIPE_BUF),
       wake_(make_wake()),
-      notify_(std::move(notify)) {
+      notify_(std::move(notify)),
+      ring_(is_regular(fd) ? kFileCapacity : kCapacity) {
+  if (is_regular(fd)) file_.emplace(fd);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -110,16 +113,25 @@ std::string FileSink::ring_error() const {
   return error_;
 }
 
+ssize_t FileSink::write_some(ByteView bytes) {
+  // What one write may hold without blocking past its POLLOUT.
+  if (!file_) return ::write(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
+  return file_->write(
+      bytes.first(std::min(bytes.size(), file_->wants_blocks() ? kDirectSlice : kSliceBytes)));
+}
+
 void FileSink::run() {
   for (;;) {
-    ByteView bytes = ring_.wait_filled();
+    const bool in_blocks = file_ && file_->wants_blocks();
+    ByteView bytes = in_blocks ? ring_.wait_filled(kDirectLeast, kDirectPatience) : ring_.wait_filled();
+    if (in_blocks && bytes.empty() && !ring_.drained() && !ring_.stopped()) continue;
     if (bytes.empty()) {
       finished_ = ring_.drained();
       notify_();
       return;
     }
     if (!wait_ready(fd_, POLLOUT, wake_)) return;
-    const ssize_t size = ::write(fd_, bytes.data(), std::min(bytes.size(), slice_bytes_));
+    const ssize_t size = write_some(bytes);
     if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size < 0) {
       {

@@ -6,10 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "io/byte_ring.hh"
+#include "io/file_writer.hh"
 #include "io/stream_ends.hh"
 
 namespace dh::io {
@@ -51,6 +53,8 @@ private:
 class FileSink final : public StreamSink {
 public:
   static constexpr std::size_t kCapacity = 1u << 20;  // bytes the reader of stdout may be behind
+  static constexpr std::size_t kFileCapacity =
+      4u << 20;  // ... a file: enough for large writes past the page cache
 
   FileSink(int fd, PumpNotify notify);
   ~FileSink() override;
@@ -67,11 +71,13 @@ private:
   void run();
   std::string ring_error() const;
 
+  ssize_t write_some(ByteView bytes);
+
   const int fd_;
-  const std::size_t slice_bytes_;  // what one write may hold without blocking past its POLLOUT
+  std::optional<FileWriter> file_;  // of a regular one
   const int wake_;
   PumpNotify notify_;
-  ByteRing ring_{kCapacity};
+  ByteRing ring_;
   std::atomic<bool> finished_ = false;
   mutable std::mutex error_mutex_;
   std::string error_;

@@ -157,6 +157,7 @@ void TreeWriter::start(const transfer::FileStarted& file) {
     files_kept_ -= kept->second.is_whole;
     kept_.erase(kept);
   }
+  pieces_.end_file();
   const int flags = O_WRONLY | (resumes ? 0 : O_CREAT | O_EXCL);
   file_ = Fd(retrying("create a file", [&] {
     auto opened = open_beneath(parent, name, flags, 0600);
@@ -177,8 +178,7 @@ void TreeWriter::start(const transfer::FileStarted& file) {
 
 void TreeWriter::write_bytes(std::uint64_t at, ByteView bytes) {
   while (!bytes.empty()) {
-    const auto size = retrying(
-        "write", [&] { return ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at)); });
+    const auto size = retrying("write", [&] { return pieces_.write(file_.get(), at, bytes); });
     at += static_cast<std::uint64_t>(size);
     bytes = bytes.subspan(static_cast<std::size_t>(size));
   }
@@ -256,13 +256,18 @@ bool TreeWriter::finish(const transfer::FileArrived& file) {
   if (::fchmod(file_.get(), entry.mode & 0777 & ~umask_) != 0) fail("cannot set a file's mode", errno);
   (void)::futimens(file_.get(), times);  // some file systems cannot hold every time
   if (sync_each_) retrying("sync a file", [&] { return ::fsync(file_.get()); });
-  file_.reset();
+  close_file();
   plan_->set_state(file.entry, State::Done);
   return true;
 }
 
-void TreeWriter::drop(std::uint32_t entry) {
+void TreeWriter::close_file() {
   file_.reset();
+  pieces_.end_file();
+}
+
+void TreeWriter::drop(std::uint32_t entry) {
+  close_file();
   sha256_.reset();
   plan_->set_state(entry, State::Failed);
   (void)remove_beneath(staged_parent(entry), std::string(manifest_->name(entry)));

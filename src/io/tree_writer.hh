@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/file_writer.hh"
 #include "io/tree_plan.hh"
 #include "transfer/receiver_core.hh"
 
@@ -82,6 +83,7 @@ private:
   void finish_directories();
   void note_what_is_placed();
   void note(std::uint32_t entry);
+  void close_file();
   void sync_all();
   std::string place(std::uint32_t entry, TreePlan::Top& top, TreePlacer& placer);
   void restrict_directories(const TreePlacer& placer);
@@ -102,6 +104,7 @@ private:
 
   // The file being written.
   Fd file_;
+  PieceWriter pieces_;
   std::uint64_t written_end_ = 0, unsynced_from_ = 0, unjournaled_bytes_ = 0;
   std::optional<RunningSha256> sha256_;
   ByteArray<32> last_sha256_{};

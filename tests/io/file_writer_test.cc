@@ -1,0 +1,182 @@
+#include "io/file_writer.hh"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/rng.hh"
+#include "io/file_pump.hh"
+#include "scratch_directory.hh"
+
+namespace dh::io {
+namespace {
+
+constexpr std::uint64_t kMany = WriteWay::kFirstBytes + 3 * WriteWay::kSampleBytes;
+
+/// Memory at the start of a page, like a ring's, with content that differs from page to page.
+class Pages {
+public:
+  explicit Pages(std::size_t size) : size_(size) {
+    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT_NE(at, MAP_FAILED);
+    bytes_ = static_cast<std::byte*>(at);
+    SeededRng(3).fill(ByteSpan(bytes_, size));
+  }
+  ~Pages() { ::munmap(bytes_, size_); }
+  Pages(const Pages&) = delete;
+  ByteView view() const { return {bytes_, size_}; }
+
+private:
+  std::byte* bytes_;
+  std::size_t size_;
+};
+
+void expect_repeats(const std::string& path, std::uint64_t from, std::uint64_t size, ByteView pattern) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  ASSERT_EQ(::fstat(file.get(), &info), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(info.st_size), from + size);
+  Bytes block(pattern.size());
+  for (std::uint64_t at = 0; at < size; at += block.size()) {
+    const std::size_t here = static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), size - at));
+    ASSERT_EQ(::pread(file.get(), block.data(), here, static_cast<off_t>(from + at)),
+              static_cast<ssize_t>(here));
+    ASSERT_TRUE(std::equal(block.begin(), block.begin() + static_cast<std::ptrdiff_t>(here), pattern.begin()))
+        << "at " << at;
+  }
+}
+
+class FileWriting : public testing::Test {
+protected:
+  // `size` bytes of the pattern again and again, in pieces that the rng chooses.
+  void write_all(FileWriter& writer, std::uint64_t size, ByteView pattern, SeededRng& rng) {
+    for (std::uint64_t at = 0; at < size;) {
+      ByteView rest = pattern.subspan(static_cast<std::size_t>(at % pattern.size()));
+      rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), size - at)));
+      if (rng.below(20) == 0) rest = rest.first(1 + static_cast<std::size_t>(rng.below(rest.size())));
+      const ssize_t written = writer.write(rest);
+      ASSERT_GT(written, 0) << errno;
+      at += static_cast<std::uint64_t>(written);
+    }
+  }
+
+  ScratchDirectory scratch_;
+  Pages pages_{1 << 20};
+  SeededRng rng_{11};
+};
+
+TEST_F(FileWriting, BothWaysWriteTheSame) {
+  const std::string path = scratch_ / "file";
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  FileWriter writer(file.get());
+  write_all(writer, kMany + 777, pages_.view(), rng_);
+  EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), static_cast<off_t>(kMany + 777));
+  expect_repeats(path, 0, kMany + 777, pages_.view());
+  const Fd probe(::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+  EXPECT_TRUE(!probe || writer.direct_bytes() >= WriteWay::kSampleBytes / 2);  // where the file system can
+}
+
+TEST_F(FileWriting, WhatBeginsInTheMiddleOfABlockNeverFitsAndIsWrittenAllTheSame) {
+  const std::string path = scratch_ / "file";
+  const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::pwrite(file.get(), "0123456789", 10, 0), 10);
+  ASSERT_EQ(::lseek(file.get(), 10, SEEK_SET), 10);
+  FileWriter writer(file.get());
+  write_all(writer, kMany, pages_.view(), rng_);
+  EXPECT_EQ(writer.direct_bytes(), 0u);
+  expect_repeats(path, 10, kMany, pages_.view());
+}
+
+TEST_F(FileWriting, WhatIsAppendedGoesThroughTheCache) {
+  const std::string path = scratch_ / "file";
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  FileWriter writer(file.get());
+  write_all(writer, kMany, pages_.view(), rng_);
+  EXPECT_EQ(writer.direct_bytes(), 0u);
+  expect_repeats(path, 0, kMany, pages_.view());
+}
+
+TEST_F(FileWriting, PiecesOfSeveralFilesLandWhereTheyBelong) {
+  const Bytes pattern = to_bytes(pages_.view());
+  PieceWriter writer;
+  for (const std::string& name : {std::string("first"), std::string("second")}) {
+    const std::string path = scratch_ / name;
+    const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    for (std::uint64_t at = 0; at < kMany + 5;) {
+      ByteView rest = ByteView(pattern).subspan(static_cast<std::size_t>(at % pattern.size()));
+      rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), kMany + 5 - at)));
+      const ssize_t written = writer.write(file.get(), at, rest);
+      ASSERT_GT(written, 0);
+      at += static_cast<std::uint64_t>(written);
+    }
+    writer.end_file();
+    expect_repeats(path, 0, kMany + 5, pattern);
+  }
+  const Fd probe(::open((scratch_ / "first").c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+  EXPECT_TRUE(!probe || writer.direct_bytes() >= WriteWay::kSampleBytes / 2);
+}
+
+TEST(WriteWay, TheCheaperWayIsTakenAndLookedAtAgain) {
+  for (const bool direct_is_cheaper : {true, false}) {
+    WriteWay way;
+    std::uint64_t direct = 0;
+    const std::uint64_t all = 4 * WriteWay::kPeriodBytes;
+    for (std::uint64_t at = 0; at < all; at += 1 << 20) {
+      const bool here = way.is_direct();
+      direct += here ? 1u << 20 : 0;
+      way.went(here, 1 << 20, here == direct_is_cheaper ? 1ms : 2ms);
+    }
+    EXPECT_GE(direct, direct_is_cheaper ? all * 8 / 10 : 3 * WriteWay::kSampleBytes);
+    EXPECT_LE(direct, direct_is_cheaper ? all : all / 10);
+  }
+}
+
+TEST(WriteWay, WhatBecomesCheaperLaterIsFound) {
+  WriteWay way;
+  std::uint64_t direct = 0, late = 0;
+  for (std::uint64_t at = 0; at < 3 * WriteWay::kPeriodBytes; at += 1 << 20) {
+    const bool here = way.is_direct(), cheap_now = at > WriteWay::kPeriodBytes;
+    (cheap_now ? late : direct) += here ? 1u << 20 : 0;
+    way.went(here, 1 << 20, here == cheap_now ? 1ms : 2ms);
+  }
+  EXPECT_LE(direct, 2 * WriteWay::kSampleBytes);
+  EXPECT_GE(late, WriteWay::kPeriodBytes);
+}
+
+TEST(WriteWay, WhatDoesNotFitIsNoSampleAndGivingUpIsForGood) {
+  WriteWay way;
+  way.went(false, WriteWay::kFirstBytes, 1s);
+  ASSERT_TRUE(way.is_direct());
+  way.went(false, WriteWay::kPeriodBytes, 1s);
+  EXPECT_TRUE(way.is_direct());
+  way.give_up();
+  way.went(false, 10 * WriteWay::kPeriodBytes, 1s);
+  EXPECT_FALSE(way.is_direct());
+}
+
+// Through the ring, with pauses in which less than a block lies there.
+TEST_F(FileWriting, ASinkWritesALargeFileWhole) {
+  const std::string path = scratch_ / "file";
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  FileSink sink(file.get(), [] {});
+  for (std::uint64_t at = 0; at < kMany + 99;) {
+    ByteView rest = pages_.view().subspan(static_cast<std::size_t>(at % pages_.view().size()));
+    rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), kMany + 99 - at)));
+    rest = rest.first(std::min<std::size_t>(rest.size(), 1 + rng_.below(300'000)));
+    at += sink.write(rest);
+    if (rng_.below(200) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ASSERT_EQ(sink.error(), "");
+  }
+  sink.finish();
+  while (!sink.finished()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  expect_repeats(path, 0, kMany + 99, pages_.view());
+}
+
+}  // namespace
+}  // namespace dh::io
