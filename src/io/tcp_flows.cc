@@ -10,6 +10,7 @@
 namespace dh::io {
 namespace {
 
+constexpr std::size_t kPiecesPerRead = 5;      // all that a stream may hold unsent
 constexpr std::size_t kPiecesPerWrite = 8;     // 512 KiB where a stream is busy
 constexpr std::size_t kTurnBytes = 512 << 10;  // of one socket, then others get their turn
 
@@ -44,6 +45,7 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
     bool wants_header = false;
     tunnel::Bridge bridge;
     bool waits_readable = false, waits_writable = false;
+    bool reads_much = false;  // the last read filled what it was given
   };
   using FlowPtr = std::shared_ptr<Flow>;
 
@@ -75,10 +77,20 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
 
   void read_socket(const FlowPtr& flow) {
     for (std::size_t turn = 0; flow->bridge.reads_tcp() && !flow->bridge.is_over() && turn < kTurnBytes;) {
-      const ByteSpan room = connection->room(flow->stream);
-      if (room.empty()) return;  // StreamWritable will come
+      std::array<ByteSpan, kPiecesPerRead> rooms;
+      // Several only where one was not enough: most reads are short.
+      const std::size_t count =
+          connection->rooms(flow->stream, std::span(rooms).first(flow->reads_much ? rooms.size() : 1));
+      if (count == 0) return;  // StreamWritable will come
+      std::array<asio::mutable_buffer, kPiecesPerRead> buffers;
+      std::size_t room = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        buffers[i] = asio::buffer(rooms[i].data(), rooms[i].size());
+        room += rooms[i].size();
+      }
       boost::system::error_code error;
-      const std::size_t size = flow->socket->read_some(asio::buffer(room.data(), room.size()), error);
+      const std::size_t size =
+          flow->socket->read_some(std::span<const asio::mutable_buffer>(buffers).first(count), error);
       connection->wrote(flow->stream, error ? 0 : size);
       if (error == asio::error::would_block || error == asio::error::try_again) break;
       if (error == asio::error::eof) {
@@ -88,7 +100,9 @@ struct TcpFlows::Impl : std::enable_shared_from_this<Impl> {
       } else {
         counters.bytes_to_stream += size;
         turn += size;
-        if (size < room.size()) break;
+        flow->reads_much = flow->reads_much && size > rooms[0].size();
+        if (size < room) break;
+        flow->reads_much = true;
       }
     }
     act(flow);

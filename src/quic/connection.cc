@@ -319,13 +319,11 @@ std::size_t Connection::write(StreamId stream, ByteView data) {
   return taken;
 }
 
-ByteSpan Connection::room(StreamId stream) {
+std::size_t Connection::rooms(StreamId stream, std::span<ByteSpan> out) {
   Stream* found = impl_->find(stream);
   const std::size_t most = writable(stream);
   if (found != nullptr && most == 0) found->writable_wanted = true;
-  if (found == nullptr || most == 0) return {};
-  const ByteSpan free = found->send.room();
-  return free.first(std::min(free.size(), most));
+  return found == nullptr || most == 0 ? 0 : found->send.rooms(out, most);
 }
 
 void Connection::wrote(StreamId stream, std::size_t size) {

@@ -121,9 +121,9 @@ public:
   std::optional<StreamId> open_stream();  // client; nullopt: too many are open, StreamsAvailable will come
   std::size_t write(StreamId stream, ByteView data);  // bytes accepted; fewer means the buffer is full
   std::size_t writable(StreamId stream) const;
-  /// The same without a copy: where the next bytes may be put; then wrote(), always. Empty: the buffer is
-  /// full.
-  ByteSpan room(StreamId stream);
+  /// The same without a copy: where the next bytes may be put, in this order; then wrote(), always. Returns
+  /// how many pieces there are. 0: the buffer is full.
+  std::size_t rooms(StreamId stream, std::span<ByteSpan> out);
   void wrote(StreamId stream, std::size_t size);
   void finish(StreamId stream);              // nothing follows what was written
   ByteView readable(StreamId stream) const;  // the first piece of what has arrived in order

@@ -46,19 +46,31 @@ void PieceQueue::append(ByteView data) {
   }
 }
 
-ByteSpan PieceQueue::room() {
-  Piece& last = last_with_room(0);
-  return {last.bytes.get() + last.end, last.capacity - last.end};
+std::size_t PieceQueue::rooms(std::span<ByteSpan> out, std::size_t most) {
+  offered_ = 0;
+  for (std::size_t wanted = most; offered_ < out.size() && (wanted > 0 || offered_ == 0);) {
+    if (offered_ > 0) pieces_.push_back({pool_->take(), kLargePiece, 0, 0});
+    Piece& piece = offered_ > 0 ? pieces_.back() : last_with_room(0);
+    const std::size_t free = std::min(piece.capacity - piece.end, wanted);
+    out[offered_++] = {piece.bytes.get() + piece.end, free};
+    wanted -= free;
+  }
+  return offered_;
 }
 
 void PieceQueue::grow(std::size_t size) {
-  Piece& last = pieces_.back();
-  CHECK(size <= last.capacity - last.end);
-  last.end += size;
   size_ += size;
-  if (last.begin < last.end) return;
-  let_go(last);  // nothing came: who waits holds no memory
-  pieces_.pop_back();
+  for (; offered_ > 0; --offered_) {
+    Piece& piece = pieces_[pieces_.size() - offered_];
+    const std::size_t taken = std::min(size, piece.capacity - piece.end);
+    piece.end += taken;
+    size -= taken;
+  }
+  CHECK(size == 0);
+  while (!pieces_.empty() && pieces_.back().begin == pieces_.back().end) {
+    let_go(pieces_.back());  // nothing came: who waits holds no memory
+    pieces_.pop_back();
+  }
 }
 
 void PieceQueue::drop(std::size_t size) {

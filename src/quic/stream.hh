@@ -32,8 +32,9 @@ class PieceQueue {
 public:
   explicit PieceQueue(PiecePool& pool) : pool_(&pool) {}
   void append(ByteView data);
-  /// Where the next bytes may be put: at least one. Then grow() by as many as there are, perhaps none.
-  ByteSpan room();
+  /// Where the next bytes may be put, in this order: at least one, in as many pieces as it takes for `most`
+  /// bytes or as `out` has room for. Returns how many. Then grow() by as many as there are, perhaps none.
+  std::size_t rooms(std::span<ByteSpan> out, std::size_t most);
   void grow(std::size_t size);
   /// Drops the first `size` bytes.
   void drop(std::size_t size);
@@ -57,6 +58,7 @@ private:
   PiecePool* pool_;
   std::deque<Piece> pieces_;
   std::size_t size_ = 0;
+  std::size_t offered_ = 0;  // pieces at the end that rooms() gave out
 };
 
 /// Written, and kept until the peer has acknowledged it.
@@ -64,7 +66,7 @@ class SendBuffer {
 public:
   explicit SendBuffer(PiecePool& pool) : pieces_(pool) {}
   void append(ByteView data) { pieces_.append(data); }
-  ByteSpan room() { return pieces_.room(); }
+  std::size_t rooms(std::span<ByteSpan> out, std::size_t most) { return pieces_.rooms(out, most); }
   void grow(std::size_t size) { pieces_.grow(size); }
   std::size_t unsent() const { return pieces_.size() - in_flight_; }
   std::size_t gather(std::size_t most, std::span<ngtcp2_vec> out) const {
