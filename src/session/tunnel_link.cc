@@ -218,6 +218,9 @@ bool TunnelLink::wants_other_relays() const {
 bool TunnelLink::is_ended() const {
   return impl_->state == Impl::State::Ended;
 }
+bool TunnelLink::is_open() const {
+  return impl_->state == Impl::State::Open;
+}
 bool TunnelLink::is_direct() const {
   return impl_->direct.has_value();
 }

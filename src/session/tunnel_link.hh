@@ -92,6 +92,8 @@ public:
   const PublicKey& peer() const;
   bool wants_other_relays() const;  // the one in use may be deaf
   bool is_ended() const;
+  /// Neither ended nor saying goodbye.
+  bool is_open() const;
   std::optional<Duration> silent_for(Instant now) const;  // since something was due and did not come
   bool is_direct() const;
   TunnelCounters counters() const;

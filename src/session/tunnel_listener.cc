@@ -67,8 +67,9 @@ void TunnelListener::on_peer_gone(std::size_t relay, const PublicKey& peer, Inst
 
 void TunnelListener::read_gate(Instant now) {
   while (auto arrived = gate_.poll_event()) {
+    // Whoever is just saying goodbye has left its place.
     const std::size_t living = static_cast<std::size_t>(std::count_if(
-        links_.begin(), links_.end(), [](const auto& entry) { return !entry.second->is_ended(); }));
+        links_.begin(), links_.end(), [](const auto& entry) { return entry.second->is_open(); }));
     if (closing_ || (living >= config_.max_clients && !make_room(now))) {
       gate_.reject(std::move(*arrived), RejectReason::Busy, now);
       continue;
@@ -101,7 +102,7 @@ bool TunnelListener::make_room(Instant now) {
   TunnelLink* most = nullptr;
   for (auto& [id, link] : links_) {
     const auto silent = link->silent_for(now);
-    if (!link->is_ended() && silent && *silent >= kReplaceAfter &&
+    if (link->is_open() && silent && *silent >= kReplaceAfter &&
         (most == nullptr || *silent > *most->silent_for(now)))
       most = link.get();
   }
