@@ -14,8 +14,9 @@ struct AckBatch {
   std::uint64_t acked_bytes = 0, acked_packets = 0;
   std::uint64_t in_flight_before = 0;  // bytes, before these acks
   std::uint64_t in_flight = 0;         // bytes, after
-  std::uint64_t largest_acked = 0;     // packet number
-  std::uint64_t next_number = 0;       // packet number that would be sent next: rounds are counted with it
+  // In the order of sending, over all lanes of the path: rounds are counted with them.
+  std::uint64_t largest_acked = 0;
+  std::uint64_t next_number = 0;  // of the packet that would be sent next
   std::optional<Duration> rtt_sample;
   Duration smoothed_rtt{}, min_rtt{};
   std::optional<RateSample> rate;

@@ -23,6 +23,10 @@ inline constexpr std::uint64_t kMaxForgedPackets = std::uint64_t{1}
 inline constexpr std::uint64_t kReplayWindowPackets = 64 * 1024;  // 65 ms at a million packets a second
 inline constexpr int kOldKeyPtos = 3;  // how long a replaced receive key serves late packets
 
+// Lanes.
+inline constexpr std::size_t kMaxLanes = 4;  // of one path
+inline constexpr std::size_t kLaneRun = 44;  // packets of one lane in a row: what leaves in one system call
+
 // Acknowledgements.
 inline constexpr std::size_t kMaxAckRanges = 64;       // per path: what one ACK frame holds
 inline constexpr std::uint64_t kAckEveryPackets = 64;  // at the latest; the sender asks earlier with ack-me

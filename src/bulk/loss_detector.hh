@@ -9,14 +9,13 @@
 
 namespace dh::bulk {
 
-/// Decides when a packet of one path is lost: enough later packets were acked, or one was and enough time has
+/// Decides when a packet of one lane is lost: enough later packets were acked, or one was and enough time has
 /// passed (RFC 9002 §6.1). Learns from its mistakes: a packet that was declared lost and then acked widens
 /// the threshold that condemned it.
 class LossDetector {
 public:
-  /// Declares losses among the packets older than `largest_acked`: calls on_lost(number, packet) for each,
-  /// oldest first, after marking it. `is_fast`: the path moves packets so quickly that a count alone means
-  /// nothing.
+  /// Declares losses among the packets older than `largest_acked`: calls on_lost(packet) for each, oldest
+  /// first, after marking it. `is_fast`: the path moves packets so quickly that a count alone means nothing.
   template <class OnLost>
   void detect(SentPackets& packets, std::uint64_t largest_acked, const RttEstimator& rtt, bool is_fast,
               Instant now, OnLost&& on_lost) {
@@ -36,7 +35,7 @@ public:
         break;
       }
       packet.state = PacketState::Lost;
-      on_lost(cursor_, packet);
+      on_lost(packet);
     }
   }
 

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
-#include "bulk/ack_tracker.hh"
-#include "bulk/keys.hh"
+#include "bulk/limits.hh"
 #include "bulk/rtt_estimator.hh"
+#include "bulk/stream.hh"
+#include "crypto/aead.hh"
+#include "wire/bulk_packet.hh"
 
 namespace dh::bulk {
 
@@ -13,14 +15,10 @@ constexpr PathProperties bounded(PathProperties properties) {
   return properties;
 }
 
-/// What both ends keep for one path: keys each way, what arrived, the round-trip time.
+/// What both ends keep for one path, beside the keys and packet numbers of its lanes.
 struct PathChannel {
-  PathChannel(const StreamConfig& config, Direction outgoing, PathId path, const PathProperties& given)
-      : id(path),
-        properties(bounded(given)),
-        sealer(config, outgoing, path),
-        opener(config, outgoing == Direction::ToReceiver ? Direction::ToSender : Direction::ToReceiver, path),
-        rtt(properties.initial_rtt) {}
+  PathChannel(PathId path, const PathProperties& given)
+      : id(path), properties(bounded(given)), rtt(properties.initial_rtt) {}
 
   /// Where frames go inside `out`: behind the header, with room left for the tag.
   ByteSpan plain_part(ByteSpan out) const {
@@ -33,11 +31,8 @@ struct PathChannel {
     properties = bounded(properties);
   }
 
-  const PathId id;
+  const PathId id;  // of its first lane as well
   PathProperties properties;
-  PacketSealer sealer;
-  PacketOpener opener;
-  AckTracker acks;
   RttEstimator rtt;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "bulk/ack_tracker.hh"
 #include "bulk/notice.hh"
 #include "bulk/path_channel.hh"
 #include "bulk/path_list.hh"
@@ -28,11 +29,30 @@ enum class State : std::uint8_t {
   Done,        // the sender knows, or had every chance to
 };
 
+/// What arrives under keys and numbers of its own (sender_lane.hh).
+struct ReceiverLane {
+  ReceiverLane(const StreamConfig& config, PathId lane)
+      : id(lane), opener(config, Direction::ToReceiver, lane) {}
+
+  const PathId id;
+  PacketOpener opener;
+  AckTracker acks;
+};
+
 struct ReceiverPath {
   ReceiverPath(const StreamConfig& config, PathId id, const PathProperties& properties)
-      : channel(config, Direction::ToSender, id, properties) {}
+      : channel(id, properties), sealer(config, Direction::ToSender, id) {
+    lanes.push_back(std::make_unique<ReceiverLane>(config, id));
+  }
+  ReceiverLane* lane(PathId id) {
+    for (auto& lane : lanes)
+      if (lane->id == id) return lane.get();
+    return nullptr;
+  }
 
   PathChannel channel;
+  PacketSealer sealer;                               // what we send is little: one lane
+  std::vector<std::unique_ptr<ReceiverLane>> lanes;  // never empty; references stay valid
   bool usable = true;
   // A PING that rides on an ack now and then: measures the rtt and confirms key updates.
   std::optional<std::uint64_t> ping_number;
@@ -50,9 +70,16 @@ struct Receiver::Impl : PathList<ReceiverPath> {
     return static_cast<std::size_t>(std::clamp<std::uint64_t>(bytes, 1, kMaxReceiveWindow));
   }
 
+  ReceiverLane* find_lane(PathId id) {
+    for (auto& path : paths)
+      if (ReceiverLane* lane = path->lane(id)) return lane;
+    return nullptr;
+  }
+
   // Inputs.
-  void on_frames(ReceiverPath& path, ByteView plain, const BulkHeader& header, Instant now);
-  bool on_data(ReceiverPath& path, const wire::DataFrame& frame, Instant now);
+  void on_frames(ReceiverPath& path, ReceiverLane& lane, ByteView plain, const BulkHeader& header,
+                 Instant now);
+  bool on_data(ReceiverPath& path, ReceiverLane& lane, const wire::DataFrame& frame, Instant now);
   void on_fin(const wire::FinFrame& frame, Instant now);
   void on_ack(const wire::AckFrame& frame, Instant now);
   void check_end(Instant now);
@@ -64,7 +91,7 @@ struct Receiver::Impl : PathList<ReceiverPath> {
   }
 
   // Outputs.
-  std::optional<Transmit> send_ack(ReceiverPath& about, ByteSpan out, Instant now);
+  std::optional<Transmit> send_ack(ReceiverPath& about, ReceiverLane& lane, ByteSpan out, Instant now);
   Transmit finish_packet(ReceiverPath& path, ByteSpan out, std::size_t plain_size, bool ack_me);
 
   StreamConfig config;
@@ -92,6 +119,15 @@ void Receiver::add_path(PathId id, const PathProperties& properties, Instant) {
   r.paths.push_back(std::make_unique<ReceiverPath>(r.config, id, properties));
 }
 
+void Receiver::add_lane(PathId id, PathId lane) {
+  Impl& r = *impl_;
+  ReceiverPath* path = r.find(id);
+  if (path == nullptr) return;
+  CHECK(lane < kMaxPaths && (r.used_ids >> lane & 1) == 0 && path->lanes.size() < kMaxLanes);
+  r.used_ids |= std::uint64_t{1} << lane;
+  path->lanes.push_back(std::make_unique<ReceiverLane>(r.config, lane));
+}
+
 void Receiver::remove_path(PathId id, Instant) {
   Impl& r = *impl_;
   std::erase_if(r.paths, [id](const auto& path) { return path->channel.id == id; });
@@ -116,7 +152,9 @@ void Receiver::consume(std::size_t size, Instant now) {
   if (r.state != State::Receiving || r.buffer.next_limit() - r.buffer.limit() < r.buffer.window() / 2) return;
   // If this window update is lost, the sender's probe fetches it again.
   ReceiverPath* path = r.last_heard ? r.find(*r.last_heard) : nullptr;
-  if (path != nullptr && path->channel.acks.has_packets()) path->channel.acks.demand(now);
+  if (path == nullptr) return;
+  for (const auto& lane : path->lanes)
+    if (lane->acks.has_packets()) return lane->acks.demand(now);
 }
 
 /// A reader behind a relay never waits for the window: less than the first one is on its way there.
@@ -152,23 +190,24 @@ void Receiver::Impl::fail(AbortCode code, std::string reason, Instant now) {
 }
 
 std::uint64_t Receiver::keys_version(PathId id) const {
-  const ReceiverPath* path = impl_->find(id);
-  return path == nullptr ? 0 : path->channel.opener.keys_version() + 1;
+  const ReceiverLane* lane = impl_->find_lane(id);
+  return lane == nullptr ? 0 : lane->opener.keys_version() + 1;
 }
 
 std::shared_ptr<AheadOpener> Receiver::ahead_opener(PathId id) const {
-  const ReceiverPath* path = impl_->find(id);
-  return path == nullptr ? nullptr : path->channel.opener.ahead();
+  const ReceiverLane* lane = impl_->find_lane(id);
+  return lane == nullptr ? nullptr : lane->opener.ahead();
 }
 
 bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now, const std::optional<Opened>& ahead) {
   Impl& r = *impl_;
   const auto header = BulkHeader::parse(datagram);
-  ReceiverPath* path = header && header->path == id ? r.find(id) : nullptr;
-  if (path == nullptr) return false;
+  ReceiverPath* path = r.find(id);
+  ReceiverLane* lane = header && path != nullptr ? path->lane(header->path) : nullptr;
+  if (lane == nullptr) return false;
   ByteSpan plain;
   const Duration old_key_life = kOldKeyPtos * path->channel.rtt.pto();
-  switch (path->channel.opener.unseal(*header, datagram, old_key_life, now, plain, ahead)) {
+  switch (lane->opener.unseal(*header, datagram, old_key_life, now, plain, ahead)) {
     case PacketOpener::Result::Opened:
       break;
     case PacketOpener::Result::Forged:
@@ -184,11 +223,12 @@ bool Receiver::on_datagram(PathId id, ByteSpan datagram, Instant now, const std:
   ++r.counters.packets_received;
   r.counters.bytes_on_wire_received += datagram.size();
   r.last_heard = id;
-  r.on_frames(*path, plain, *header, now);
+  r.on_frames(*path, *lane, plain, *header, now);
   return true;
 }
 
-void Receiver::Impl::on_frames(ReceiverPath& path, ByteView plain, const BulkHeader& header, Instant now) {
+void Receiver::Impl::on_frames(ReceiverPath& path, ReceiverLane& lane, ByteView plain,
+                               const BulkHeader& header, Instant now) {
   BulkFrameReader frames(plain);
   bool eliciting = false;
   bool arrived = true;  // false: pretend the packet was lost
@@ -204,7 +244,7 @@ void Receiver::Impl::on_frames(ReceiverPath& path, ByteView plain, const BulkHea
         break;
       case FrameType::Data:
         eliciting = true;
-        arrived = on_data(path, frames.data(), now);
+        arrived = on_data(path, lane, frames.data(), now);
         break;
       case FrameType::Fin:
         eliciting = true;
@@ -238,13 +278,13 @@ void Receiver::Impl::on_frames(ReceiverPath& path, ByteView plain, const BulkHea
   }
   if (frames.error()) protocol_error("malformed frame", now);
   if (arrived)
-    path.channel.acks.on_packet(header.packet_number, eliciting, header.ack_me, path.channel.rtt.smoothed(),
-                                now);
+    lane.acks.on_packet(header.packet_number, eliciting, header.ack_me, path.channel.rtt.smoothed(), now);
   check_end(now);
 }
 
 /// False: there was no room to remember it.
-bool Receiver::Impl::on_data(ReceiverPath& path, const wire::DataFrame& frame, Instant now) {
+bool Receiver::Impl::on_data(ReceiverPath& path, ReceiverLane& lane, const wire::DataFrame& frame,
+                             Instant now) {
   if (!abort.running()) {
     // The sender does not know yet: once we had given up telling it, tell it again.
     if (abort.ours()) abort.notice().repeat_on(path.channel.id);
@@ -260,7 +300,7 @@ bool Receiver::Impl::on_data(ReceiverPath& path, const wire::DataFrame& frame, I
       break;
     case ReassemblyBuffer::Outcome::Duplicate:
       ++counters.duplicates;
-      path.channel.acks.on_duplicate_data();
+      lane.acks.on_duplicate_data();
       break;
     case ReassemblyBuffer::Outcome::TooFar:
       protocol_error("data beyond the receive limit", now);
@@ -299,11 +339,11 @@ void Receiver::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
   abort.on_ack(frame.path, frame.largest());
   ReceiverPath* about = find(frame.path);
   if (about == nullptr) return;
-  if (frame.largest() >= about->channel.sealer.next_number()) {
+  if (frame.largest() >= about->sealer.next_number()) {
     protocol_error("acknowledged a packet that was never sent", now);
     return;
   }
-  about->channel.sealer.on_acked(frame.largest());
+  about->sealer.on_acked(frame.largest());
   if (!about->ping_number || frame.ranges[0].last < *about->ping_number) return;
   // The first ack past the ping; held back at most as long as it says.
   if (*about->ping_number >= frame.ranges[0].first)
@@ -333,7 +373,7 @@ std::optional<Transmit> Receiver::poll_transmit(ByteSpan out, Instant now) {
     ReceiverPath& path = *r.find(*id);
     FrameWriter frames(path.channel.plain_part(out));
     frames.abort(static_cast<std::uint16_t>(r.abort.code()), r.abort.reason());
-    r.abort.notice().on_sent(*id, path.channel.sealer.next_number());
+    r.abort.notice().on_sent(*id, path.sealer.next_number());
     return r.finish_packet(path, out, frames.size(), true);
   }
   if (r.abort.running()) {
@@ -341,17 +381,19 @@ std::optional<Transmit> Receiver::poll_transmit(ByteSpan out, Instant now) {
       ReceiverPath& path = *r.find(*id);
       FrameWriter frames(path.channel.plain_part(out));
       frames.complete({r.fin->final_size});
-      r.complete.on_sent(*id, path.channel.sealer.next_number());
+      r.complete.on_sent(*id, path.sealer.next_number());
       return r.finish_packet(path, out, frames.size(), true);
     }
   }
   for (auto& path : r.paths)
-    if (path->channel.acks.is_due(now))
-      if (const auto sent = r.send_ack(*path, out, now)) return sent;
+    for (auto& lane : path->lanes)
+      if (lane->acks.is_due(now))
+        if (const auto sent = r.send_ack(*path, *lane, out, now)) return sent;
   return std::nullopt;
 }
 
-std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ByteSpan out, Instant now) {
+std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ReceiverLane& lane, ByteSpan out,
+                                                 Instant now) {
   ReceiverPath* via = last_heard ? find(*last_heard) : nullptr;
   if (via == nullptr || !via->usable) via = &about;
   for (auto it = paths.begin(); !via->usable && it != paths.end(); ++it) via = it->get();
@@ -360,18 +402,17 @@ std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ByteSpan o
   if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
     frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
   // A PING that got no answer within a second is forgotten and asked again.
-  const Duration ping_pause =
-      via->channel.sealer.wants_confirmation() ? via->channel.rtt.pto() : kPingInterval;
+  const Duration ping_pause = via->sealer.wants_confirmation() ? via->channel.rtt.pto() : kPingInterval;
   const bool ping = abort.running() && (!via->ping_at || now - *via->ping_at >= ping_pause);
   if (ping) {
     frames.ping();
     via->ping_at = now;
-    via->ping_number = via->channel.sealer.next_number();
+    via->ping_number = via->sealer.next_number();
   }
   wire::AckFrame ack;
-  ack.path = about.channel.id;
+  ack.path = lane.id;
   ack.receive_limit = buffer.advertise();
-  about.channel.acks.take(ack, now);
+  lane.acks.take(ack, now);
   frames.ack(ack);
   ++counters.acks_sent;
   return finish_packet(*via, out, frames.size(), ping);
@@ -379,9 +420,9 @@ std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ByteSpan o
 
 Transmit Receiver::Impl::finish_packet(ReceiverPath& path, ByteSpan out, std::size_t plain_size,
                                        bool ack_me) {
-  const std::uint64_t updates = path.channel.sealer.updates();
-  const std::size_t size = path.channel.sealer.seal(out, plain_size, ack_me, false);
-  counters.key_updates += path.channel.sealer.updates() - updates;
+  const std::uint64_t updates = path.sealer.updates();
+  const std::size_t size = path.sealer.seal(out, plain_size, ack_me, false);
+  counters.key_updates += path.sealer.updates() - updates;
   ++counters.packets_sent;
   counters.bytes_on_wire_sent += size;
   return {path.channel.id, size};
@@ -403,7 +444,8 @@ std::optional<Instant> Receiver::next_timeout() const {
   const Impl& r = *impl_;
   std::optional<Instant> next = earlier(r.abort.notice().due(), r.complete.due());
   if (r.live() != 0)  // else acks wait for a path
-    for (const auto& path : r.paths) next = earlier(next, path->channel.acks.due());
+    for (const auto& path : r.paths)
+      for (const auto& lane : path->lanes) next = earlier(next, lane->acks.due());
   return earlier(next, r.linger_until);
 }
 

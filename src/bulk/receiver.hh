@@ -16,6 +16,8 @@ public:
 
   void add_path(PathId id, const PathProperties& properties, Instant now);
   void remove_path(PathId id, Instant now);
+  /// Another lane of this path, as Sender::add_lane.
+  void add_lane(PathId path, PathId lane);
   /// Whether datagrams on this path have somewhere to go; what arrives on it counts either way.
   void set_path_usable(PathId id, bool usable);
 
@@ -29,9 +31,9 @@ public:
   // Datagrams.
   /// `ahead`: what an ahead_opener() made of it.
   bool on_datagram(PathId path, ByteSpan datagram, Instant now, const std::optional<Opened>& ahead = {});
-  /// Rises whenever ahead_opener() has something new to give. 0: no such path.
-  std::uint64_t keys_version(PathId path) const;
-  std::shared_ptr<AheadOpener> ahead_opener(PathId path) const;  // nullptr: no such path
+  /// Rises whenever ahead_opener() has something new to give. 0: no such lane.
+  std::uint64_t keys_version(PathId lane) const;
+  std::shared_ptr<AheadOpener> ahead_opener(PathId lane) const;  // nullptr: no such lane
   void on_timeout(Instant now);
   std::optional<Transmit> poll_transmit(ByteSpan out, Instant now);
   /// After abort() from either side: both ends know, or the peer cannot be told. Nothing is left to send.

@@ -21,6 +21,15 @@ void Sender::add_path(PathId id, const PathProperties& properties, Instant now) 
   if (s.preferred == nullptr) s.prefer(s.paths.back().get(), now);
 }
 
+void Sender::add_lane(PathId id, PathId lane) {
+  Impl& s = *impl_;
+  SenderPath* path = s.find(id);
+  if (path == nullptr) return;
+  CHECK(lane < kMaxPaths && (s.used_ids >> lane & 1) == 0 && path->lanes.size() < kMaxLanes);
+  s.used_ids |= std::uint64_t{1} << lane;
+  path->lanes.add(s.config, lane);
+}
+
 void Sender::remove_path(PathId id, Instant now) {
   Impl& s = *impl_;
   SenderPath* path = s.find(id);
@@ -134,7 +143,7 @@ bool Sender::on_datagram(PathId id, ByteSpan datagram, Instant now) {
   if (path == nullptr) return false;
   ByteSpan plain;
   const Duration old_key_life = kOldKeyPtos * path->channel.rtt.pto();
-  switch (path->channel.opener.unseal(*header, datagram, old_key_life, now, plain)) {
+  switch (path->opener.unseal(*header, datagram, old_key_life, now, plain)) {
     case PacketOpener::Result::Opened:
       break;
     case PacketOpener::Result::Forged:
@@ -186,8 +195,7 @@ void Sender::Impl::on_frames(SenderPath& path, ByteView plain, const BulkHeader&
     }
   }
   if (frames.error()) protocol_error("malformed frame", now);
-  path.channel.acks.on_packet(header.packet_number, eliciting, header.ack_me, path.channel.rtt.smoothed(),
-                              now);
+  path.acks.on_packet(header.packet_number, eliciting, header.ack_me, path.channel.rtt.smoothed(), now);
 }
 
 void Sender::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
@@ -198,9 +206,14 @@ void Sender::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
     idle_probes = 0;
     idle_probe_at.reset();
   }
-  SenderPath* about = find(frame.path);
-  if (about == nullptr) return;  // of a path that is gone; its data was put back long ago
-  switch (about->on_ack(frame, now)) {
+  SenderPath* about = nullptr;
+  SenderLane* lane = nullptr;
+  for (auto it = paths.begin(); lane == nullptr && it != paths.end(); ++it) {
+    about = it->get();
+    lane = about->lanes.find(frame.path);
+  }
+  if (lane == nullptr) return;  // of a path that is gone; its data was put back long ago
+  switch (about->on_ack(*lane, frame, now)) {
     case SenderPath::AckResult::Nothing:
       break;
     case SenderPath::AckResult::Progress:
@@ -259,7 +272,7 @@ std::optional<Instant> Sender::next_timeout() const {
   const Impl& s = *impl_;
   std::optional<Instant> next = s.abort.notice().due();
   for (const auto& path : s.paths) {
-    if (path->usable || s.preferred != nullptr) next = earlier(next, path->channel.acks.due());
+    if (path->usable || s.preferred != nullptr) next = earlier(next, path->acks.due());
     next = earlier(next, path->next_timeout());
   }
   return earlier(earlier(next, s.wake_at()), s.idle_probe_at);

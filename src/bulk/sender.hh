@@ -21,6 +21,9 @@ public:
   // Paths. New data goes on the preferred path; what was in flight elsewhere is repaired there too.
   void add_path(PathId id, const PathProperties& properties, Instant now);
   void remove_path(PathId id, Instant now);
+  /// Another lane of this path, numbered like a path: packets with numbers and keys of their own, so that
+  /// threads can share the sealing. At most kMaxLanes. The receiver must know it.
+  void add_lane(PathId path, PathId lane);
   void prefer_path(PathId id, Instant now);
 
   /// Whether datagrams on this path have somewhere to go. A path that becomes usable (again) starts afresh:

@@ -37,7 +37,7 @@ struct Sender::Impl : PathList<SenderPath> {
   // Outputs.
   std::optional<Transmit> send_control(ByteSpan out, Instant now);
   std::optional<Transmit> send_stream(ByteSpan out, Instant now);
-  Transmit finish_packet(SenderPath& path, ByteSpan out, std::size_t plain_size,
+  Transmit finish_packet(SenderPath& path, SenderLane& lane, ByteSpan out, std::size_t plain_size,
                          SenderPath::Contents contents, bool end_of_burst, Instant now);
   void when_idle(Instant now);
   std::optional<Instant> wake_at() const;

@@ -1,6 +1,8 @@
 #include "bulk/sender_path.hh"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "bulk/bbr.hh"
 #include "bulk/cubic.hh"
@@ -10,7 +12,9 @@ namespace dh::bulk {
 
 SenderPath::SenderPath(const StreamConfig& config, PathId id, const PathProperties& properties,
                        OutgoingStream& stream, StreamCounters& counters, std::uint64_t seed)
-    : channel(config, Direction::ToReceiver, id, properties),
+    : channel(id, properties),
+      lanes(config, id),
+      opener(config, Direction::ToSender, id),
       stream_(stream),
       counters_(counters),
       kind_(channel.properties.is_relay && config.controller != Controller::Ledbat ? Controller::Cubic
@@ -48,11 +52,13 @@ void SenderPath::restart(Duration initial_rtt) {
   relay_window_ = {};
   proven_ = false;
   pacer_ = make_pacer();
-  loss_ = {};
+  for (const auto& lane : lanes) {
+    lane->loss = {};
+    lane->since_ack_me = 0;
+  }
   last_rate_ = 0;
-  since_ack_me_ = 0;
   window_limited_ = window_full_ = held_back_ = hole_checked_ = false;
-  large_from_ = packets_.end();
+  large_from_ = next_sequence_;
   large_lost_ = 0;
 }
 
@@ -61,7 +67,7 @@ Sender::PathFigures SenderPath::figures() const {
                             ? static_cast<double>(relay_window_.packets() * channel.properties.datagram_bytes)
                             : static_cast<double>(controller_->window_bytes());
   return {.delivered_bytes = sampler_.delivered(),
-          .packets_sent = channel.sealer.next_number(),
+          .packets_sent = next_sequence_,
           .packets_lost = lost_packets_,
           .window_rate = window / to_seconds(channel.rtt.smoothed())};
 }
@@ -80,7 +86,7 @@ SenderPath::Room SenderPath::room(Instant now) {
     window_limited_ = window_full_ = held_back_ = true;
     return Room::WindowFull;
   }
-  if (packets_.size() >= kMaxSentPackets) return Room::WindowFull;
+  if (lanes.current().packets.size() >= kMaxSentPackets) return Room::WindowFull;
   // CUBIC goes by its window: what that held back may leave in a burst, as long as the credit lasts.
   if (std::exchange(held_back_, false) && kind_ == Controller::Bbr) pacer_.on_held_back(now);
   if (channel.properties.is_relay)  // the relay's own queue is the pace
@@ -90,16 +96,19 @@ SenderPath::Room SenderPath::room(Instant now) {
 
 bool SenderPath::wants_ack() const {
   const std::uint64_t window_packets = controller_->window_bytes() / channel.properties.datagram_bytes;
-  return since_ack_me_ + 1 >= std::clamp(window_packets / kAcksPerWindow, kMinAckSpacing, kAckEveryPackets);
+  const std::uint64_t spacing = window_packets / kAcksPerWindow / lanes.size();
+  return lanes.current().since_ack_me + 1 >= std::clamp(spacing, kMinAckSpacing, kAckEveryPackets);
 }
 
-void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Instant now) {
-  while (packets_.size() >= kMaxSentPackets) {  // only probes of a long dead path come here
-    if (packets_[packets_.begin()].state == PacketState::Outstanding) put_back(packets_[packets_.begin()]);
-    packets_.pop();
+void SenderPath::on_sent(SenderLane& lane, const Contents& contents, std::size_t wire_bytes, Instant now) {
+  SentPackets& packets = lane.packets;
+  while (packets.size() >= kMaxSentPackets) {  // only probes of a long dead path come here
+    if (packets[packets.begin()].state == PacketState::Outstanding) put_back(packets[packets.begin()]);
+    packets.pop();
   }
-  SentPacket& packet = packets_.push();
+  SentPacket& packet = packets.push();
   packet.sent_at = now;
+  packet.sequence = next_sequence_++;
   if (!contents.eliciting) return;
   packet.state = PacketState::Outstanding;
   packet.offset = contents.offset;
@@ -115,7 +124,7 @@ void SenderPath::on_sent(const Contents& contents, std::size_t wire_bytes, Insta
   in_flight_ += wire_bytes;
   ++packets_in_flight_;
   last_sent_ = now;
-  since_ack_me_ = contents.ack_me ? 0 : since_ack_me_ + 1;
+  lane.since_ack_me = contents.ack_me ? 0 : lane.since_ack_me + 1;
   probe_pending_ = false;
 }
 
@@ -127,39 +136,41 @@ void SenderPath::on_app_limited(Instant now) {
   controller_->on_app_limited(in_flight_, now);
 }
 
-SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant now) {
+SenderPath::AckResult SenderPath::on_ack(SenderLane& lane, const wire::AckFrame& frame, Instant now) {
+  SentPackets& packets = lane.packets;
   const std::uint64_t largest = frame.largest();
-  if (largest >= packets_.end()) return AckResult::NeverSent;
-  channel.sealer.on_acked(largest);
+  if (largest >= packets.end()) return AckResult::NeverSent;
+  lane.sealer.on_acked(largest);
 
   Progress progress;
   AckBatch& batch = progress.batch;
   batch.now = now;
   batch.in_flight_before = in_flight_;
-  const std::uint64_t old_largest = largest_acked_.value_or(0);
-  const bool is_newest = !largest_acked_ || largest > *largest_acked_;
-  if (is_newest && packets_.contains(largest) && packets_[largest].state == PacketState::Outstanding) {
-    batch.rtt_sample = now - packets_[largest].sent_at;
+  const std::uint64_t old_largest = lane.largest_acked.value_or(0);
+  const bool is_newest = !lane.largest_acked || largest > *lane.largest_acked;
+  if (is_newest && packets.contains(largest) && packets[largest].state == PacketState::Outstanding) {
+    batch.rtt_sample = now - packets[largest].sent_at;
     channel.rtt.update(*batch.rtt_sample, std::chrono::microseconds(frame.delay_us), now);
   }
   for (std::size_t i = frame.range_count; i-- > 0;) {  // oldest first, so that samples come in sending order
-    const std::uint64_t first = std::max(frame.ranges[i].first, packets_.begin());
+    const std::uint64_t first = std::max(frame.ranges[i].first, packets.begin());
     const std::uint64_t end = frame.ranges[i].last + 1;
     if (first >= end) continue;
-    acked_numbers_.for_each_gap(first, end, [&](std::uint64_t from, std::uint64_t to) {
-      for (std::uint64_t number = from; number < to; ++number) on_packet_acked(number, old_largest, progress);
+    lane.acked_numbers.for_each_gap(first, end, [&](std::uint64_t from, std::uint64_t to) {
+      for (std::uint64_t number = from; number < to; ++number)
+        on_packet_acked(lane, number, old_largest, progress);
     });
-    acked_numbers_.add(first, end);
+    lane.acked_numbers.add(first, end);
   }
-  if (is_newest) largest_acked_ = largest;
+  if (is_newest) lane.largest_acked = largest;
   if (!progress.any) return AckResult::Nothing;
 
   pto_count_ = 0;
   probe_pending_ = hole_checked_ = false;
   proven_ = true;
   progress_at_ = now;
-  batch.largest_acked = largest;
-  batch.next_number = packets_.end();
+  batch.largest_acked = packets[largest].sequence;
+  batch.next_number = next_sequence_;
   batch.smoothed_rtt = channel.rtt.smoothed();
   batch.min_rtt = channel.rtt.min();
   batch.in_flight = in_flight_;
@@ -170,31 +181,32 @@ SenderPath::AckResult SenderPath::on_ack(const wire::AckFrame& frame, Instant no
   if (batch.rate && batch.rate->reliable &&
       !(batch.rate->app_limited && batch.rate->bytes_per_second() < last_rate_))
     last_rate_ = batch.rate->bytes_per_second();
-  relay_window_.on_ack(largest, packets_.end(), channel.rtt.latest(), now);
+  relay_window_.on_ack(batch.largest_acked, batch.next_number, channel.rtt.latest(), now);
   controller_->on_ack_batch(batch);
   if (controller_->holds_back()) sampler_.on_app_limited(in_flight_);
-  detect_losses(now);
-  retire(now);
+  detect_losses(lane, now);
+  retire(lane, now);
   return AckResult::Progress;
 }
 
-void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest, Progress& progress) {
-  SentPacket& packet = packets_[number];
+void SenderPath::on_packet_acked(SenderLane& lane, std::uint64_t number, std::uint64_t old_largest,
+                                 Progress& progress) {
+  SentPacket& packet = lane.packets[number];
   if (packet.state == PacketState::Outstanding) {
     in_flight_ -= packet.wire_bytes;
     --packets_in_flight_;
   } else if (packet.state == PacketState::Lost) {
     ++counters_.spurious_losses;
     const std::uint64_t window = controller_->window_bytes() / channel.properties.datagram_bytes;
-    loss_.on_spurious(number, old_largest, window);
+    lane.loss.on_spurious(number, old_largest, window);
     controller_->on_spurious(packet.sent_at, progress.batch.now);
     ++progress.batch.spurious_by_phase[static_cast<std::size_t>(packet.phase)];
   } else if (packet.state != PacketState::Abandoned) {
     return;
   }
   packet.state = PacketState::Acked;
-  if (packet.wire_bytes > kBaseDatagramBytes && number >= large_from_) {
-    large_from_ = number + 1;
+  if (packet.wire_bytes > kBaseDatagramBytes && packet.sequence >= large_from_) {
+    large_from_ = packet.sequence + 1;
     large_lost_ = 0;
   }
   sampler_.on_acked(packet, progress.batch.now);
@@ -206,30 +218,31 @@ void SenderPath::on_packet_acked(std::uint64_t number, std::uint64_t old_largest
   ++progress.batch.acked_by_phase[static_cast<std::size_t>(packet.phase)];
 }
 
-void SenderPath::detect_losses(Instant now) {
-  if (!largest_acked_) return;
+void SenderPath::detect_losses(SenderLane& lane, Instant now) {
+  if (!lane.largest_acked) return;
   LossBatch batch;
   const bool is_fast = last_rate_ > kFastPathBytesPerSecond;
-  loss_.detect(packets_, *largest_acked_, channel.rtt, is_fast, now,
-               [&](std::uint64_t number, const SentPacket& packet) {
-                 in_flight_ -= packet.wire_bytes;
-                 --packets_in_flight_;
-                 put_back(packet);
-                 if (packet.wire_bytes > kBaseDatagramBytes && number >= large_from_) ++large_lost_;
-                 sampler_.on_lost(packet);
-                 controller_->on_packet_lost({.number = number,
-                                              .bytes = packet.wire_bytes,
-                                              .sent_at = packet.sent_at,
-                                              .in_flight = packet.in_flight,
-                                              .lost_since_sent = sampler_.lost() - packet.lost,
-                                              .app_limited = packet.app_limited,
-                                              .phase = packet.phase});
-                 ++counters_.packets_lost;
-                 ++lost_packets_;
-                 ++batch.lost_packets;
-                 batch.lost_bytes += packet.wire_bytes;
-                 batch.newest_sent_at = packet.sent_at;
-               });
+  lane.loss.detect(lane.packets, *lane.largest_acked, channel.rtt, is_fast, now,
+                   [&](const SentPacket& packet) {
+                     in_flight_ -= packet.wire_bytes;
+                     --packets_in_flight_;
+                     put_back(packet);
+                     if (packet.wire_bytes > kBaseDatagramBytes && packet.sequence >= large_from_)
+                       ++large_lost_;
+                     sampler_.on_lost(packet);
+                     controller_->on_packet_lost({.number = packet.sequence,
+                                                  .bytes = packet.wire_bytes,
+                                                  .sent_at = packet.sent_at,
+                                                  .in_flight = packet.in_flight,
+                                                  .lost_since_sent = sampler_.lost() - packet.lost,
+                                                  .app_limited = packet.app_limited,
+                                                  .phase = packet.phase});
+                     ++counters_.packets_lost;
+                     ++lost_packets_;
+                     ++batch.lost_packets;
+                     batch.lost_bytes += packet.wire_bytes;
+                     batch.newest_sent_at = packet.sent_at;
+                   });
   if (batch.lost_packets == 0) return;
   batch.now = now;
   batch.in_flight = in_flight_;
@@ -245,7 +258,7 @@ void SenderPath::set_datagram_bytes(std::size_t bytes) {
   if (bytes == channel.properties.datagram_bytes) return;
   channel.set_datagram_bytes(bytes);
   controller_->set_datagram_bytes(channel.properties.datagram_bytes);
-  large_from_ = packets_.end();
+  large_from_ = next_sequence_;
   large_lost_ = 0;
   hole_checked_ = false;
 }
@@ -266,16 +279,17 @@ void SenderPath::put_back(const SentPacket& packet) {
 }
 
 /// Forgets settled packets. Lost ones stay a while, in case their ack still comes.
-void SenderPath::retire(Instant now) {
+void SenderPath::retire(SenderLane& lane, Instant now) {
+  SentPackets& packets = lane.packets;
   const Duration memory = channel.rtt.pto();
-  while (packets_.size() > 0) {
-    const SentPacket& oldest = packets_[packets_.begin()];
+  while (packets.size() > 0) {
+    const SentPacket& oldest = packets[packets.begin()];
     if (oldest.state == PacketState::Outstanding) break;
     const bool may_return = oldest.state == PacketState::Lost || oldest.state == PacketState::Abandoned;
     if (may_return && now - oldest.sent_at < memory + channel.rtt.smoothed()) break;
-    packets_.pop();
+    packets.pop();
   }
-  acked_numbers_.remove_below(packets_.begin());
+  lane.acked_numbers.remove_below(packets.begin());
 }
 
 std::optional<Instant> SenderPath::pto_at() const {
@@ -285,7 +299,7 @@ std::optional<Instant> SenderPath::pto_at() const {
 
 std::optional<Instant> SenderPath::next_timeout() const {
   std::optional<Instant> next = pto_at();
-  next = earlier(next, loss_.next_check());
+  for (const auto& lane : lanes) next = earlier(next, lane->loss.next_check());
   next = earlier(next, hole_check_at());
   next = earlier(next, handover_at_);
   next = earlier(next, tail_.duplicate_at);
@@ -294,9 +308,10 @@ std::optional<Instant> SenderPath::next_timeout() const {
 
 void SenderPath::on_timeout(bool preferred, Instant now) {
   if (is_due(handover_at_, now)) abandon();
-  if (is_due(loss_.next_check(), now)) {
-    detect_losses(now);
-    retire(now);
+  for (const auto& lane : lanes) {
+    if (!is_due(lane->loss.next_check(), now)) continue;
+    detect_losses(*lane, now);
+    retire(*lane, now);
   }
   repair_tail(now);
   if (is_due(pto_at(), now)) {
@@ -320,30 +335,39 @@ void SenderPath::on_pto(bool preferred, Instant now) {
   probe_pending_ = true;
 }
 
-/// Queues the oldest data in flight once more, at most a tail quantum; the packets stay in flight.
+/// Queues the oldest data in flight once more, of all lanes at most a tail quantum; the packets stay in
+/// flight.
 void SenderPath::repeat_oldest() {
-  std::size_t bytes = 0;
-  oldest_outstanding_ = std::max(oldest_outstanding_, packets_.begin());
-  bool first = true;
-  for (std::uint64_t n = oldest_outstanding_; n < packets_.end() && bytes < kTailQuantumBytes; ++n) {
-    const SentPacket& packet = packets_[n];
-    if (packet.state != PacketState::Outstanding) continue;
-    if (first) oldest_outstanding_ = n;
-    first = false;
-    put_back(packet);
-    bytes += packet.wire_bytes;
+  for (const auto& lane : lanes) {
+    std::size_t bytes = 0;
+    lane->for_each_outstanding([&](const SentPacket& packet) {
+      put_back(packet);
+      bytes += packet.wire_bytes;
+      return bytes < kTailQuantumBytes / lanes.size();
+    });
   }
 }
 
+/// The last packets that left, on whichever lanes.
 void SenderPath::repeat_newest() {
-  std::size_t bytes = 0, count = 0;
-  for (std::uint64_t n = packets_.end(); n > packets_.begin() && count < kTailDuplicatePackets;) {
-    const SentPacket& packet = packets_[--n];
-    if (packet.state != PacketState::Outstanding) continue;
-    bytes += packet.wire_bytes;
-    if (count > 0 && bytes > kTailQuantumBytes) return;
-    put_back(packet);
-    ++count;
+  std::vector<const SentPacket*> last;
+  for (const auto& lane : lanes) {
+    SentPackets& packets = lane->packets;
+    std::size_t found = 0;
+    for (std::uint64_t n = packets.end(); n > packets.begin() && found < kTailDuplicatePackets;) {
+      const SentPacket& packet = packets[--n];
+      if (packet.state != PacketState::Outstanding) continue;
+      last.push_back(&packet);
+      ++found;
+    }
+  }
+  std::sort(last.begin(), last.end(), [](auto* a, auto* b) { return a->sequence > b->sequence; });
+  last.resize(std::min(last.size(), kTailDuplicatePackets));
+  std::size_t bytes = 0;
+  for (const SentPacket* packet : last) {
+    bytes += packet->wire_bytes;
+    if (packet != last.front() && bytes > kTailQuantumBytes) return;
+    put_back(*packet);
   }
 }
 
@@ -377,18 +401,19 @@ void SenderPath::start_handover(Instant now) {
 }
 
 void SenderPath::abandon() {
-  for (std::uint64_t n = std::max(oldest_outstanding_, packets_.begin()); n < packets_.end(); ++n) {
-    SentPacket& packet = packets_[n];
-    if (packet.state != PacketState::Outstanding) continue;
-    packet.state = PacketState::Abandoned;
-    put_back(packet);
+  for (const auto& lane : lanes) {
+    lane->for_each_outstanding([this](SentPacket& packet) {
+      packet.state = PacketState::Abandoned;
+      put_back(packet);
+      return true;
+    });
+    lane->oldest_outstanding = lane->packets.end();
+    lane->loss.clear_check();
   }
   in_flight_ = packets_in_flight_ = 0;
-  oldest_outstanding_ = packets_.end();
   pto_count_ = 0;
   probe_pending_ = false;
   handover_at_.reset();
-  loss_.clear_check();
   tail_ = {};
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 
+#include "bulk/ack_tracker.hh"
 #include "bulk/congestion_controller.hh"
-#include "bulk/loss_detector.hh"
 #include "bulk/pacer.hh"
 #include "bulk/path_channel.hh"
 #include "bulk/relay_window.hh"
 #include "bulk/send_buffer.hh"
 #include "bulk/sender.hh"
+#include "bulk/sender_lane.hh"
 
 namespace dh::bulk {
 
@@ -31,7 +32,8 @@ struct OutgoingStream {
   FinState fin = FinState::Unwritten;
 };
 
-/// One path as the sender sees it: what is in flight on it, when that is lost, and how much more may go.
+/// One path as the sender sees it: what is in flight on its lanes, when that is lost, and how much more may
+/// go.
 class SenderPath {
 public:
   /// `seed`: of what its controller leaves to chance.
@@ -44,6 +46,7 @@ public:
     Paced,       // wait until pacer_wake()
     WindowFull,  // wait for an ack
   };
+  /// For a packet on lanes.current().
   Room room(Instant now);
   Instant pacer_wake() const { return pacer_.wake_at(); }
   /// Ask for an ack with the next packet? Often enough for a window of this size.
@@ -55,8 +58,8 @@ public:
     bool eliciting = false;
     bool ack_me = false;
   };
-  /// Every sealed packet, in order.
-  void on_sent(const Contents& contents, std::size_t wire_bytes, Instant now);
+  /// Every sealed packet of `lane`, in order.
+  void on_sent(SenderLane& lane, const Contents& contents, std::size_t wire_bytes, Instant now);
   void on_app_limited(Instant now);
 
   // Acks.
@@ -65,7 +68,8 @@ public:
     Progress,   // something newly acked
     NeverSent,  // the peer acks what we have not sent: it lies
   };
-  AckResult on_ack(const wire::AckFrame& frame, Instant now);
+  /// Of packets of `lane`.
+  AckResult on_ack(SenderLane& lane, const wire::AckFrame& frame, Instant now);
 
   // Time.
   void on_timeout(bool preferred, Instant now);
@@ -99,8 +103,11 @@ public:
   Sender::PathFigures figures() const;
   unsigned pto_count() const { return pto_count_; }
   const CongestionController& controller() const { return *controller_; }
-  std::size_t remembered_packets() const { return packets_.size(); }
   PathChannel channel;
+  SenderLanes lanes;
+  // What the receiver sends: on one lane, always.
+  PacketOpener opener;
+  AckTracker acks;
   bool usable = true;  // a datagram put on it has somewhere to go
 
 private:
@@ -114,8 +121,8 @@ private:
     bool any = false;
   };
 
-  void on_packet_acked(std::uint64_t number, std::uint64_t old_largest, Progress& progress);
-  void detect_losses(Instant now);
+  void on_packet_acked(SenderLane& lane, std::uint64_t number, std::uint64_t old_largest, Progress& progress);
+  void detect_losses(SenderLane& lane, Instant now);
   bool sends_large() const {
     return !channel.properties.is_relay && channel.properties.datagram_bytes > kBaseDatagramBytes;
   }
@@ -125,7 +132,7 @@ private:
   void repair_tail(Instant now);
   void repeat_oldest();
   void repeat_newest();
-  void retire(Instant now);
+  void retire(SenderLane& lane, Instant now);
   std::optional<Instant> pto_at() const;
 
   OutgoingStream& stream_;
@@ -138,23 +145,19 @@ private:
   std::unique_ptr<CongestionController> controller_;
   RelayWindow relay_window_;
   Pacer pacer_;
-  SentPackets packets_;
-  IntervalSet acked_numbers_;  // of packets still remembered: an ack repeats what the last one said
-  LossDetector loss_;
   RateSampler sampler_;
   std::uint64_t in_flight_ = 0, packets_in_flight_ = 0;
-  std::uint64_t oldest_outstanding_ = 0;  // nothing below it is outstanding
-  std::optional<std::uint64_t> largest_acked_;
-  double last_rate_ = 0;   // bytes per second
-  Instant last_sent_{};    // an ack-eliciting packet
-  Instant progress_at_{};  // last new ack, or when the first packet got into flight
-  std::uint64_t since_ack_me_ = 0;
+  std::uint64_t next_sequence_ = 0;  // of a packet, over all lanes
+  double last_rate_ = 0;             // bytes per second
+  Instant last_sent_{};              // an ack-eliciting packet
+  Instant progress_at_{};            // last new ack, or when the first packet got into flight
   std::uint64_t lost_packets_ = 0;
-  bool window_limited_ = false;   // since the stream last had nothing to send
-  bool window_full_ = false;      // since the last batch of acks
-  bool held_back_ = false;        // the last packet could not leave, for lack of window or of data
-  bool proven_ = false;           // something sent since restart() was acknowledged
-  std::uint64_t large_from_ = 0;  // larger packets up to here are settled: acked, or counted before
+  bool window_limited_ = false;  // since the stream last had nothing to send
+  bool window_full_ = false;     // since the last batch of acks
+  bool held_back_ = false;       // the last packet could not leave, for lack of window or of data
+  bool proven_ = false;          // something sent since restart() was acknowledged
+  // Larger packets up to this one, in the order of sending, are settled: acked, or counted before.
+  std::uint64_t large_from_ = 0;
   std::uint64_t large_lost_ = 0;  // since the last of them that was acked
   std::uint64_t black_holes_ = 0;
   bool hole_checked_ = false;  // a small packet was sent since the last progress, to see whether that arrives

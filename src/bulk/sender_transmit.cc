@@ -20,6 +20,7 @@ std::optional<Transmit> Sender::poll_transmit(ByteSpan out, Instant now, Seal* l
   } else if (s.complete || !s.abort.running()) {
     s.held.stop(now);
   } else {
+    if (s.preferred != nullptr) s.preferred->lanes.end_run();
     const bool timed = s.paced || s.limited;
     s.held.on_held(s.held_by, timed ? s.wake_at() : std::nullopt, now);
   }
@@ -48,28 +49,28 @@ std::optional<Transmit> Sender::Impl::send_control(ByteSpan out, Instant now) {
     SenderPath& path = *find(*id);
     FrameWriter frames(path.channel.plain_part(out));
     frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
-    abort.notice().on_sent(*id, path.channel.sealer.next_number());
-    return finish_packet(path, out, frames.size(), {.ack_me = true}, true, now);
+    abort.notice().on_sent(*id, path.lanes.first().sealer.next_number());
+    return finish_packet(path, path.lanes.first(), out, frames.size(), {.ack_me = true}, true, now);
   }
   for (auto& path : paths) {
     const std::uint64_t bit = std::uint64_t{1} << path->channel.id;
     const bool answers_complete = (complete_ack_paths & bit) != 0;
-    if (!answers_complete && !path->channel.acks.is_due(now)) continue;
+    if (!answers_complete && !path->acks.is_due(now)) continue;
     SenderPath* via = path->usable ? path.get() : preferred;
     if (via == nullptr) continue;
     FrameWriter frames(via->channel.plain_part(out));
     if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
       frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
     if (answers_complete) frames.complete_ack();
-    if (path->channel.acks.has_packets()) {
+    if (path->acks.has_packets()) {
       wire::AckFrame ack;
       ack.path = path->channel.id;
-      path->channel.acks.take(ack, now);
+      path->acks.take(ack, now);
       frames.ack(ack);
       ++counters.acks_sent;
     }
     complete_ack_paths &= ~bit;
-    return finish_packet(*via, out, frames.size(), {}, false, now);
+    return finish_packet(*via, via->lanes.first(), out, frames.size(), {}, false, now);
   }
   return std::nullopt;
 }
@@ -128,25 +129,26 @@ std::optional<Transmit> Sender::Impl::send_stream(ByteSpan out, Instant now) {
   if (!chunk && !fin) frames.ping();
   const bool last = !stream.buffer.next_chunk(1, peer_limit);
   contents.ack_me = probe || last || path.wants_ack();
-  return finish_packet(path, out, frames.size(), contents, last, now);
+  SenderLane& lane = path.lanes.current();
+  path.lanes.on_sent();
+  return finish_packet(path, lane, out, frames.size(), contents, last, now);
 }
 
-Transmit Sender::Impl::finish_packet(SenderPath& path, ByteSpan out, std::size_t plain_size,
+Transmit Sender::Impl::finish_packet(SenderPath& path, SenderLane& lane, ByteSpan out, std::size_t plain_size,
                                      SenderPath::Contents contents, bool end_of_burst, Instant now) {
-  const std::uint64_t updates = path.channel.sealer.updates();
-  PacketSealer::Prepared prepared =
-      path.channel.sealer.prepare(out, plain_size, contents.ack_me, end_of_burst);
+  const std::uint64_t updates = lane.sealer.updates();
+  PacketSealer::Prepared prepared = lane.sealer.prepare(out, plain_size, contents.ack_me, end_of_burst);
   const std::size_t size = prepared.size;
   if (later != nullptr && !path.channel.properties.is_relay) {
     *later = std::move(prepared.seal);
   } else {
     prepared.seal.apply(out.first(size));
   }
-  counters.key_updates += path.channel.sealer.updates() - updates;
-  path.on_sent(contents, size, now);
+  counters.key_updates += lane.sealer.updates() - updates;
+  path.on_sent(lane, contents, size, now);
   ++counters.packets_sent;
   counters.bytes_on_wire_sent += size;
-  return {path.channel.id, size};
+  return {lane.id, size};
 }
 
 bool Sender::Impl::waits_for_peer() const {

@@ -25,6 +25,7 @@ enum class PacketState : std::uint8_t {
 /// What the sender remembers of one packet until it is settled.
 struct SentPacket {
   Instant sent_at{};
+  std::uint64_t sequence = 0;    // counts the packets of all lanes of the path
   std::uint64_t offset = 0;      // stream bytes it carried ...
   std::uint32_t length = 0;      // ... possibly none
   std::uint32_t wire_bytes = 0;  // what it counts for in flight

@@ -59,13 +59,14 @@ struct Losses {
     for (int i = 0; i < count; ++i) {
       SentPacket& packet = packets.push();
       packet.state = PacketState::Outstanding;
+      packet.sequence = packets.end() - 1;
       packet.sent_at = at;
     }
   }
   void detect(std::uint64_t largest, Instant now, bool is_fast = false) {
     packets[largest].state = PacketState::Acked;
     detector.detect(packets, largest, rtt, is_fast, now,
-                    [this](std::uint64_t number, const SentPacket&) { lost.push_back(number); });
+                    [this](const SentPacket& packet) { lost.push_back(packet.sequence); });
   }
 };
 

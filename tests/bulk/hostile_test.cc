@@ -1,5 +1,6 @@
 // A peer that holds the keys and breaks one rule per test.
 
+#include "bulk/keys.hh"
 #include "bulk/limits.hh"
 #include "bulk/link.hh"
 #include "bulk/path_channel.hh"
@@ -17,15 +18,15 @@ struct Against {
   SeededRng rng{1};
   Instant now{1s};
   End end{config, now, rng};
-  PathChannel hand{config, std::is_same_v<End, Sender> ? Direction::ToSender : Direction::ToReceiver, 0,
-                   kPath};
+  PathChannel path{0, kPath};
+  PacketSealer hand{config, std::is_same_v<End, Sender> ? Direction::ToSender : Direction::ToReceiver, 0};
 
   Against() { end.add_path(0, kPath, now); }
   void send(auto&& fill) {
     Bytes out(1200);
-    wire::FrameWriter frames(hand.plain_part(out));
+    wire::FrameWriter frames(path.plain_part(out));
     fill(frames);
-    out.resize(hand.sealer.seal(out, frames.size(), false, false));
+    out.resize(hand.seal(out, frames.size(), false, false));
     EXPECT_TRUE(end.on_datagram(0, out, now));
   }
   std::size_t drain() {

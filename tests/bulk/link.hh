@@ -52,6 +52,12 @@ public:
     receiver.add_path(id, properties, now);
     sender.add_path(id, properties, now);
   }
+  /// The packets of lane `lane` arrive later by `behind`: another thread sealed or opened them.
+  void add_lane(PathId path, PathId lane, Duration behind) {
+    lanes[lane] = {path, behind};
+    receiver.add_lane(path, lane);
+    sender.add_lane(path, lane);
+  }
   void remove_path(PathId id) {
     sender.remove_path(id, now);
     receiver.remove_path(id, now);
@@ -119,6 +125,12 @@ public:
     std::deque<Instant> queue[2];
   };
   std::map<PathId, Path> paths;
+  struct Lane {
+    PathId path;
+    Duration behind;
+    std::uint64_t packets = 0;
+  };
+  std::map<PathId, Lane> lanes;  // but for the first one of each path
 
 private:
   struct Flight {
@@ -142,8 +154,8 @@ private:
         wire.pop();
         if (flight.to_receiver) {
           haul.push_back({flight.path, std::move(flight.bytes), {}});
-          const auto opener = openers.find(flight.path);
-          if (opener != openers.end()) haul.back().ahead = opener->second->unseal(haul.back().bytes);
+          for (const auto& [lane, opener] : openers)
+            if (!haul.back().ahead) haul.back().ahead = opener->unseal(haul.back().bytes);
           if (!threads || rng.chance(0.2)) unload();
         } else {
           sender.on_datagram(flight.path, flight.bytes, now);
@@ -232,22 +244,28 @@ private:
       const auto sent = from_sender ? sender.poll_transmit(out, now, threads ? &seal : nullptr)
                                     : receiver.poll_transmit(out, now);
       if (!sent) return;
-      EXPECT_EQ(bool(seal), threads && from_sender && !paths.at(sent->path).properties.is_relay);
       ++datagrams;
-      Path& path = paths.at(sent->path);
+      const auto lane = lanes.find(sent->path);
+      const PathId route = lane == lanes.end() ? sent->path : lane->second.path;
+      if (lane != lanes.end()) ++lane->second.packets;
+      Path& path = paths.at(route);
+      EXPECT_EQ(bool(seal), threads && from_sender && !path.properties.is_relay);
       EXPECT_LE(sent->size, path.properties.datagram_bytes);
       Bytes bytes(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(sent->size));
       if (seal) seal.apply(bytes);
       record(from_sender, bytes);
-      carry(from_sender, sent->path, path, std::move(bytes));
+      carry(from_sender, route, path, std::move(bytes),
+            lane == lanes.end() ? Duration::zero() : lane->second.behind);
     }
   }
 
   void renew_openers() {
-    for (const auto& [id, path] : paths) {
-      const std::uint64_t version = receiver.keys_version(id);
-      if (std::exchange(versions[id], version) != version) openers[id] = receiver.ahead_opener(id);
-    }
+    for (const auto& [id, path] : paths) renew_opener(id);
+    for (const auto& [id, lane] : lanes) renew_opener(id);
+  }
+  void renew_opener(PathId id) {
+    const std::uint64_t version = receiver.keys_version(id);
+    if (std::exchange(versions[id], version) != version) openers[id] = receiver.ahead_opener(id);
   }
 
   /// No (key, nonce) pair twice: packet numbers of one path and direction never repeat, whatever the key.
@@ -259,7 +277,7 @@ private:
     it->second = header->packet_number;
   }
 
-  void carry(bool from_sender, PathId id, Path& path, Bytes bytes) {
+  void carry(bool from_sender, PathId id, Path& path, Bytes bytes, Duration behind) {
     const LinkProperties& link = path.link;
     Instant at = now;
     if (link.bytes_per_second > 0) {
@@ -285,7 +303,7 @@ private:
       const Duration jitter = link.jitter > 0ms
                                   ? Duration(rng.below(static_cast<std::uint64_t>(link.jitter.count())))
                                   : Duration::zero();
-      fly(from_sender, id, at + link.delay + jitter, std::move(copy));
+      fly(from_sender, id, at + link.delay + jitter + behind, std::move(copy));
     }
   }
   void fly(bool from_sender, PathId id, Instant at, Bytes bytes) {
