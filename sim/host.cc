@@ -44,7 +44,9 @@ Host::Host(World& world, std::vector<Relay*> relays, const HostOptions& options,
       [this](path::SocketId socket, const Endpoint& from, Bytes datagram) {
         when_awake([this, socket, from, datagram = std::move(datagram)]() mutable {
           if (ended_) return;
-          const auto ahead = opener_ ? opener_->unseal(datagram) : std::nullopt;
+          std::optional<bulk::Opened> ahead;
+          for (const auto& opener : openers_)
+            if (!ahead) ahead = opener->unseal(datagram);
           session_.on_udp_datagram(socket, from, datagram, world_.now(), ahead);
           turn();
         });
@@ -329,8 +331,15 @@ void Host::run_application() {
   }
 }
 
+void Host::want_lane() {
+  session_.want_lane(world_.now());
+  turn();
+}
+
 void Host::transmit() {
-  if (auto opener = session_.poll_opener()) opener_ = std::move(opener);
+  if (const std::uint64_t version = session_.openers_version();
+      version != std::exchange(openers_version_, version))
+    openers_ = session_.ahead_openers();
   bulk::Seal seal;
   while (auto out = session_.poll_transmit(packet_, world_.now(), &seal)) {
     if (const auto* by_udp = std::get_if<path::Transmit>(&*out)) {

@@ -65,6 +65,9 @@ public:
   void set_deaf(bool on) { deaf_ = on; }
   /// Sending: from now on as fast as the session takes it.
   void hurry();
+  /// As if its threads had their hands full.
+  void want_lane();
+  std::size_t lanes() const { return session_.counters().lanes; }
   /// The system says that this host's addresses have changed.
   void network_changed();
 
@@ -119,7 +122,8 @@ private:
   std::array<Port, session::kMaxRelays> ports_;
   std::vector<std::pair<PublicKey, Bytes>> history_;  // for replay faults
   Bytes packet_;
-  std::shared_ptr<bulk::AheadOpener> opener_;  // what a shell with a receive thread would have
+  std::uint64_t openers_version_ = 0;
+  std::vector<std::shared_ptr<bulk::AheadOpener>> openers_;  // what a shell with a receive thread would have
   Instant frozen_until_{};
   std::optional<Instant> armed_, claimed_at_, first_byte_at_, ended_at_, relay_up_at_;
   std::optional<HostUdp> udp_;

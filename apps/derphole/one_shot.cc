@@ -142,4 +142,11 @@ void prepare_dialer(SessionCommand& command, const CommonOptions& common, sessio
   session.aead = cpu_has_aes() ? AeadKind::Aes256Gcm : AeadKind::ChaCha20Poly1305;
 }
 
+void prepare_sender(const CommonOptions& common, session::SessionConfig& session) {
+  session.direction = session::Direction::Send;
+  session.controller = common.polite ? bulk::Controller::Ledbat : common.controller;
+  session.rate_limit = common.rate_limit;
+  if (common.lanes != 0) session.lanes = session.most_lanes = common.lanes;
+}
+
 }  // namespace dh::app

@@ -31,4 +31,7 @@ session::Token parse_one_shot(const std::string& text, session::Capability wante
 void prepare_dialer(SessionCommand& command, const CommonOptions& common, session::Token token,
                     session::Capability capability, io::SessionDriverOptions& driver);
 
+/// The sending end of the stream, on either side: what --cc, --polite, --limit-rate and --lanes say.
+void prepare_sender(const CommonOptions& common, session::SessionConfig& session);
+
 }  // namespace dh::app

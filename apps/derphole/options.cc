@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "bulk/limits.hh"
 #include "exit_status.hh"
 
 namespace dh::app {
@@ -127,6 +128,13 @@ void add_sending_options(CLI::App& command, CommonOptions& options) {
           "Send at most this many bytes per second: 500k, 2M, 1G (powers of 1024)")
       ->type_name("RATE")
       ->envname("DERPHOLE_LIMIT_RATE");
+  command
+      .add_option(
+          "-P,--lanes", options.lanes,
+          "Spread the direct path over so many threads and buffers, 1 to 4 (default: as many as help)")
+      ->check(CLI::Range(std::size_t{1}, bulk::kMaxLanes))
+      ->type_name("N")
+      ->envname("DERPHOLE_LANES");
 }
 
 std::string read_token_text(const TokenSource& source, bool stdin_is_payload) {

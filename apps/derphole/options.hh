@@ -19,6 +19,7 @@ struct CommonOptions {
   bulk::Controller controller = bulk::Controller::Bbr;
   bool polite = false;           // Controller::Ledbat, whatever `controller` says
   std::uint64_t rate_limit = 0;  // bytes per second; 0: none
+  std::size_t lanes = 0;         // of the direct path; 0: as many as help
   std::string derp_map;          // URL or file
   std::vector<std::string> derp_servers;
   std::string relay;  // "self": host one in this process
@@ -41,7 +42,7 @@ void add_relay_source_options(CLI::App& command, CommonOptions& options);
 void add_network_options(CLI::App& command, CommonOptions& options);
 void add_token_options(CLI::App& command, TokenSource& source);
 void add_wait_option(CLI::App& command, CommonOptions& options);
-/// --cc, --polite and --limit-rate, for commands that send a stream.
+/// --cc, --polite, --limit-rate and --lanes, for commands that send a stream.
 void add_sending_options(CLI::App& command, CommonOptions& options);
 
 /// Reads the token's text from its one source, asks at a terminal when there is none.

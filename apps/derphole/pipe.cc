@@ -14,9 +14,7 @@ Exit run_pipe(const PipeOptions& options, int argc, char** argv) {
   SessionCommand command(options.common, session::Direction::Send);
   io::SessionDriverOptions driver;
   prepare_dialer(command, options.common, std::move(token), session::Capability::Pipe, driver);
-  driver.session.direction = session::Direction::Send;
-  driver.session.controller = options.common.polite ? bulk::Controller::Ledbat : options.common.controller;
-  driver.session.rate_limit = options.common.rate_limit;
+  prepare_sender(options.common, driver.session);
   driver.make_source = io::input(command.context().get_executor(), STDIN_FILENO);
   return command.run_session(std::move(driver));
 }

@@ -87,10 +87,7 @@ public:
     const ChosenRelays chosen = choose_relays(command_, options_.common);
     io::SessionDriverOptions driver;
     prepare_listener(command_, chosen, session::Capability::Transfer, driver);
-    driver.session.direction = session::Direction::Send;
-    driver.session.controller =
-        options_.common.polite ? bulk::Controller::Ledbat : options_.common.controller;
-    driver.session.rate_limit = options_.common.rate_limit;
+    prepare_sender(options_.common, driver.session);
     sending_options_.verify = options_.verify;
     command_.rng().fill(sending_options_.nonce);
     driver.make_source = [this](io::PumpNotify notify) {

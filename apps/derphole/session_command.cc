@@ -206,7 +206,7 @@ void SessionCommand::stop() {
 Exit SessionCommand::run_session(io::SessionDriverOptions options) {
   const bool listens = options.session.role == session::Role::Listener;
   options.session.paths = policy_;
-  options.udp_offload = for_direction(udp_offload_, options.session.direction);
+  options.udp_offload = for_session(udp_offload_, options.session);
   driver_.emplace(context_.get_executor(), std::move(options), rng_, *this);
   driver_->start();
   context_.restart();
@@ -347,6 +347,7 @@ void SessionCommand::report_done(const io::SessionReport& report) {
       {"relay_bytes", Reporter::number(by_relay)},
       {"direct_bytes", Reporter::number(counters.direct_bytes)},
       {"relay_share", Reporter::number(relay_share)},
+      {"lanes", Reporter::number(counters.lanes)},
       {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
       {"socket_drops", Reporter::number(report.udp.receive_dropped)},
       {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}};

@@ -33,9 +33,10 @@ io::UdpOffload udp_offload_from_environment() {
   return {.segment = by_kernel, .coalesce = by_kernel, .send_thread = threads, .receive_thread = threads};
 }
 
-io::UdpOffload for_direction(io::UdpOffload offload, session::Direction direction) {
-  offload.send_thread = offload.send_thread && direction == session::Direction::Send;
-  offload.receive_thread = offload.receive_thread && direction == session::Direction::Receive;
+io::UdpOffload for_session(io::UdpOffload offload, const session::SessionConfig& session) {
+  const bool sends = session.direction == session::Direction::Send;
+  offload.send_thread = sends && (offload.send_thread || session.lanes > 1);
+  offload.receive_thread = offload.receive_thread && !sends;
   return offload;
 }
 

@@ -11,7 +11,8 @@ namespace dh::app {
 /// receives and opens; unset: with three cores or more. Errors: CommandError(Usage) for any other value.
 io::UdpOffload udp_offload_from_environment();
 
-/// Of these threads, those that a session of this direction uses: where its bulk goes.
-io::UdpOffload for_direction(io::UdpOffload offload, session::Direction direction);
+/// Of these threads, those that this session uses: where its bulk goes. Lanes that somebody asked for get
+/// their threads however few cores there are.
+io::UdpOffload for_session(io::UdpOffload offload, const session::SessionConfig& session);
 
 }  // namespace dh::app

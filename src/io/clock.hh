@@ -1,5 +1,7 @@
 #pragma once
 
+#include <thread>
+
 #include "base/time.hh"
 
 namespace dh::io {
@@ -7,5 +9,7 @@ namespace dh::io {
 /// CLOCK_BOOTTIME: goes on while the machine sleeps, so timeouts mean what they say after a suspend.
 Instant now();
 UnixSeconds wall_now();
+/// How long a running thread has been on a processor.
+Duration thread_cpu_time(std::thread& thread);
 
 }  // namespace dh::io

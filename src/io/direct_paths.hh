@@ -26,9 +26,10 @@ public:
   /// Where the next datagram may be built (UdpSockets::room).
   ByteSpan room() { return sockets_.room(); }
   void send(const path::Transmit& to, ByteView datagram, bulk::Seal seal = {}) {
-    sockets_.send(to.socket, to.to, datagram, to.ttl, std::move(seal));
+    sockets_.send(to, datagram, std::move(seal));
   }
-  void use(std::shared_ptr<bulk::AheadOpener> opener) { sockets_.use(std::move(opener)); }
+  /// Lanes and threads of the stream.
+  UdpSockets& sockets() { return sockets_; }
   void flush() { sockets_.flush(); }
   void open(const path::OpenSockets& wanted);
   void close(const path::CloseSockets& unwanted);

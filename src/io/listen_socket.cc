@@ -34,10 +34,11 @@ void set_option(const Fd& fd, int level, int name, int value) {
   (void)::setsockopt(fd.get(), level, name, &value, sizeof value);
 }
 
-Fd open_bound(const Endpoint& endpoint, int type, const char* what) {
+Fd open_bound(const Endpoint& endpoint, int type, const char* what, PortUse use = PortUse::Alone) {
   Fd fd(::socket(endpoint.address.is_v4() ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) fail(what, endpoint, errno);
   if (type == SOCK_STREAM) set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (use == PortUse::Shared) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (endpoint.address.is_v6()) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   const SocketAddress address = SocketAddress::from(endpoint);
   if (::bind(fd.get(), address.data(), address.size) != 0) fail(what, endpoint, errno);
@@ -98,8 +99,8 @@ Fd listen_tcp(const Endpoint& endpoint, std::size_t send_bytes) {
   return fd;
 }
 
-Fd bind_udp(const Endpoint& endpoint) {
-  return open_bound(endpoint, SOCK_DGRAM, "UDP port");
+Fd bind_udp(const Endpoint& endpoint, PortUse use) {
+  return open_bound(endpoint, SOCK_DGRAM, "UDP port", use);
 }
 
 Endpoint bound_endpoint(const Fd& fd) {

@@ -2,6 +2,7 @@
 
 // Bound sockets as owned descriptors, for the parts that do their own system calls.
 
+#include <cstdint>
 #include <utility>
 
 #include <netinet/in.h>
@@ -47,8 +48,12 @@ struct SocketAddress {
 /// IPv6 sockets take IPv6 only, so that v4 and v6 can be bound side by side.
 /// Errors: throws std::runtime_error with one sentence for the user.
 Fd listen_tcp(const Endpoint& endpoint, std::size_t send_bytes);
+enum class PortUse : std::uint8_t {
+  Alone,
+  Shared,  // SO_REUSEPORT
+};
 /// A bound, non-blocking UDP socket. Errors: as listen_tcp.
-Fd bind_udp(const Endpoint& endpoint);
+Fd bind_udp(const Endpoint& endpoint, PortUse use = PortUse::Alone);
 Endpoint bound_endpoint(const Fd& fd);
 
 }  // namespace dh::io

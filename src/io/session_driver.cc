@@ -2,11 +2,14 @@
 
 #include <array>
 #include <deque>
+#include <thread>
+#include <utility>
 
 #include "base/check.hh"
 #include "base/overloaded.hh"
 #include "io/clock.hh"
 #include "io/direct_paths.hh"
+#include "session/lane_watch.hh"
 
 namespace dh::io {
 namespace {
@@ -199,8 +202,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void transmit(Instant at) {
-    if (direct)
-      if (auto opener = session.poll_opener()) direct->use(std::move(opener));
+    if (direct) renew_openers();
     for (int i = 0; i < kPacketsPerTurn; ++i) {
       const ByteSpan packet = direct ? direct->room() : ByteSpan(relay_packet);
       if (packet.empty()) return direct->flush();  // goes on when there is room again
@@ -224,6 +226,34 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     schedule();
   }
 
+  // The receive threads open with the keys of the moment, each with its own copy.
+  void renew_openers() {
+    UdpSockets& sockets = direct->sockets();
+    const std::uint64_t version = session.openers_version() + sockets.receive_threads();
+    if (version == std::exchange(openers_version, version)) return;
+    for (std::size_t i = 0; i < sockets.receive_threads(); ++i) sockets.use(i, session.ahead_openers());
+  }
+
+  void spread_lanes() {
+    if (!direct) return;
+    if (sending()) {
+      direct->sockets().send_lanes(lanes);
+    } else if (route_socket) {
+      direct->sockets().receive_lanes(*route_socket, lanes);
+    }
+  }
+
+  void watch_lanes(Instant at) {
+    if (!direct) return;
+    const UdpCounters& udp = direct->counters();
+    const std::vector<Duration> cpu_times = direct->sockets().lane_cpu_times();
+    const bool more = lane_watch.on_sample(
+        {.cpu_times = cpu_times, .datagrams = udp.datagrams_in, .dropped = udp.receive_dropped}, at);
+    if (!more || !route_socket) return;
+    session.want_lane(at);
+    schedule();
+  }
+
   void drain_events(Instant at) {
     while (auto event = session.poll_event()) {
       std::visit(Overloaded{
@@ -235,8 +265,19 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
                      [&](const session::RelayInUse& use) {
                        observer.on_relay_path(use.relay, options.session.token.relays[use.relay]);
                      },
-                     [&](const session::DirectInUse& use) { observer.on_direct_path(use.route); },
-                     [&](const session::DirectLost& lost) { observer.on_direct_lost(lost.why); },
+                     [&](const session::DirectInUse& use) {
+                       route_socket = use.route.socket;
+                       spread_lanes();
+                       observer.on_direct_path(use.route);
+                     },
+                     [&](const session::LanesInUse& use) {
+                       lanes = use.lanes;
+                       spread_lanes();
+                     },
+                     [&](const session::DirectLost& lost) {
+                       route_socket.reset();
+                       observer.on_direct_lost(lost.why);
+                     },
                      [&](const session::OpenSockets& open) {
                        direct->open(open);
                        schedule();
@@ -290,6 +331,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
       if (self->opened_at) {
         self->observer.on_progress(self->session.counters().stream.stream_bytes, self->expected_bytes());
         const Instant at = now();
+        self->watch_lanes(at);
         self->observer.on_path_check(self->session);
         if (self->silent_since && at - *self->silent_since >= kSilenceNotice) {
           self->silence_told = true;
@@ -370,6 +412,10 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
   std::unique_ptr<StreamSource> source;
   std::unique_ptr<StreamSink> sink;
   std::deque<Bytes> messages;  // not yet with the session
+  session::LaneWatch lane_watch{std::thread::hardware_concurrency()};
+  std::optional<path::SocketId> route_socket;  // of the direct path in use
+  std::size_t lanes = 1;
+  std::uint64_t openers_version = 0;
   std::optional<Instant> armed_for, opened_at, silent_since;
   std::optional<session::SessionEnded> result;
   Instant last_turn{}, flush_until{};

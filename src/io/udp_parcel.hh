@@ -21,6 +21,7 @@ struct UdpParcel {
   bool is_v6 = false;
   path::SocketId id = 0;
   Endpoint to;
+  std::uint8_t lane = 0;  // whose thread seals it
   std::uint8_t ttl = 0;   // 0: the system's default
   bool by_kernel = true;  // in one system call; else one each
 

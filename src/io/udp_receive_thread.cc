@@ -55,9 +55,9 @@ void UdpReceiveThread::remove(path::SocketId id) {
   wake();
 }
 
-void UdpReceiveThread::use(std::shared_ptr<bulk::AheadOpener> opener) {
+void UdpReceiveThread::use(AheadOpeners openers) {
   const std::lock_guard lock(mutex_);
-  opener_ = std::move(opener);
+  openers_ = std::move(openers);
 }
 
 std::unique_ptr<UdpReceiveThread::Haul> UdpReceiveThread::take() {
@@ -98,13 +98,15 @@ void UdpReceiveThread::read(const Watched& watched) {
   if (!haul) return;
   haul->socket = watched.id;
   haul->items.clear();
-  std::shared_ptr<bulk::AheadOpener> opener;
+  AheadOpeners openers;
   haul->result = haul->reader.read(watched.socket->get(), [&](const Endpoint& from, ByteSpan datagram) {
     if (haul->items.empty()) {  // not before: a key that came first may be needed for what came then
       const std::lock_guard lock(mutex_);
-      opener = opener_;
+      openers = openers_;
     }
-    haul->items.push_back({from, datagram, opener ? opener->unseal(datagram) : std::nullopt});
+    std::optional<bulk::Opened> ahead;
+    for (auto it = openers.begin(); !ahead && it != openers.end(); ++it) ahead = (*it)->unseal(datagram);
+    haul->items.push_back({from, datagram, ahead});
   });
   const std::lock_guard lock(mutex_);
   if (haul->items.empty()) {

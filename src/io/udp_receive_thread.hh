@@ -10,11 +10,15 @@
 #include <vector>
 
 #include "bulk/keys.hh"
+#include "io/clock.hh"
 #include "io/listen_socket.hh"
 #include "io/udp_reader.hh"
 #include "path/route.hh"
 
 namespace dh::io {
+
+/// One for each lane, for one thread.
+using AheadOpeners = std::vector<std::shared_ptr<bulk::AheadOpener>>;
 
 /// Drains UDP sockets as soon as something arrives and opens what is of the stream, so that neither a busy
 /// loop nor the cipher makes the kernel's buffer overflow. What it read waits in a ring of hauls, at most
@@ -45,9 +49,11 @@ public:
   void add(path::SocketId id, std::shared_ptr<const Fd> socket);
   void remove(path::SocketId id);  // hauls of it may still come
   /// For all that is read from now on.
-  void use(std::shared_ptr<bulk::AheadOpener> opener);
+  void use(AheadOpeners openers);
   std::unique_ptr<Haul> take();  // the oldest; nullptr: none
   void give_back(std::unique_ptr<Haul> haul);
+  /// How long it has been at work on a processor.
+  Duration cpu_time() { return thread_cpu_time(thread_); }
 
 private:
   struct Watched {
@@ -64,7 +70,7 @@ private:
   std::mutex mutex_;
   std::condition_variable room_;
   std::vector<Watched> sockets_;
-  std::shared_ptr<bulk::AheadOpener> opener_;
+  AheadOpeners openers_;
   std::vector<std::unique_ptr<Haul>> free_;
   std::deque<std::unique_ptr<Haul>> full_;
   std::size_t made_ = 0;

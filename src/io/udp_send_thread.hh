@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "io/clock.hh"
 #include "io/udp_parcel.hh"
 
 namespace dh::io {
@@ -33,6 +34,8 @@ public:
   void post(std::unique_ptr<UdpParcel> parcel);
   /// Nothing is queued and nothing is being sent: the loop may send by itself without overtaking.
   bool idle();
+  /// How long it has been at work on a processor.
+  Duration cpu_time() { return thread_cpu_time(thread_); }
   /// Hands every parcel that has left to `look`, then takes it for the next.
   template <class Look>
   void collect(Look&& look) {

@@ -10,9 +10,9 @@
 
 #include "io/clock.hh"
 #include "io/listen_socket.hh"
+#include "io/udp_lanes.hh"
 #include "io/udp_parcel.hh"
 #include "io/udp_reader.hh"
-#include "io/udp_receive_thread.hh"
 #include "io/udp_send_thread.hh"
 
 #ifndef UDP_GRO
@@ -71,16 +71,14 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
         on_refused(std::move(refused_in)),
         on_too_big(std::move(too_big_in)) {}
 
-  void wait(path::SocketId id) {
-    const auto it = sockets.find(id);
-    if (it == sockets.end()) return;
-    it->second->descriptor.async_wait(
+  void wait(path::SocketId id, std::shared_ptr<Socket> socket) {
+    asio::posix::stream_descriptor& descriptor = socket->descriptor;
+    descriptor.async_wait(
         asio::posix::stream_descriptor::wait_read,
-        [self = shared_from_this(), id, socket = it->second](boost::system::error_code error) {
-          const auto found = self->sockets.find(id);
-          if (error || found == self->sockets.end() || found->second != socket) return;
+        [self = shared_from_this(), id, socket = std::move(socket)](boost::system::error_code error) mutable {
+          if (error || !socket->descriptor.is_open()) return;
           self->receive(id, *socket);
-          self->wait(id);
+          if (socket->descriptor.is_open()) self->wait(id, std::move(socket));
         });
   }
 
@@ -96,7 +94,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
       const UdpReader::Result got = reader->read(socket.descriptor.native_handle(), forward);
       if (got.datagrams == 0) break;
       count(socket, got);
-      if (!sockets.contains(id) || !got.more) break;
+      if (!socket.descriptor.is_open() || !got.more) break;
     }
     if (!closed) on_batch_end();
   }
@@ -109,37 +107,44 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
       counters.receive_dropped += *got.overflow - std::exchange(socket.overflow, *got.overflow);
   }
 
-  // What the receive thread has read.
-  void unload() {
+  // What the receive thread of a lane has read.
+  void unload(std::size_t lane) {
     const auto keep = shared_from_this();
     for (int turn = 0; turn < kReadsPerTurn && !closed; ++turn) {
-      auto haul = receive_thread->take();
+      auto haul = receive_threads[lane]->take();
       if (!haul) return on_batch_end();
       const auto found = sockets.find(haul->socket);
-      if (found != sockets.end()) count(*found->second, haul->result);
+      if (found != sockets.end()) count(*found->second[lane], haul->result);
       const Instant at = now();
       for (const auto& item : haul->items) {
         if (!sockets.contains(haul->socket)) break;  // closed, perhaps by the datagram before
         on_datagram(haul->socket, item.from, item.datagram, at, item.ahead);
       }
-      if (!closed) receive_thread->give_back(std::move(haul));
+      if (!closed) receive_threads[lane]->give_back(std::move(haul));
     }
     if (closed) return;
     on_batch_end();
-    asio::post(executor, [weak = weak_from_this()] {
-      if (const auto self = weak.lock()) self->unload();
+    post_unload(executor, weak_from_this(), lane);
+  }
+
+  static void post_unload(const asio::any_io_executor& executor, const std::weak_ptr<Impl>& weak,
+                          std::size_t lane) {
+    asio::post(executor, [weak, lane] {
+      if (const auto self = weak.lock(); self && !self->closed) self->unload(lane);
     });
   }
 
-  void start_threads() {
-    if (offload.receive_thread)
-      receive_thread = std::make_unique<UdpReceiveThread>([executor = executor, weak = weak_from_this()] {
-        asio::post(executor, [weak] {
-          if (const auto self = weak.lock()) self->unload();
-        });
-      });
-    if (offload.send_thread)
-      send_thread = std::make_unique<UdpSendThread>([executor = executor, weak = weak_from_this()] {
+  void start_receive_threads(std::size_t count) {
+    while (receive_threads.size() < count)
+      receive_threads.push_back(std::make_unique<UdpReceiveThread>(
+          [executor = executor, weak = weak_from_this(), lane = receive_threads.size()] {
+            post_unload(executor, weak, lane);
+          }));
+  }
+
+  void start_send_threads(std::size_t count) {
+    while (send_threads.size() < count)
+      send_threads.push_back(std::make_unique<UdpSendThread>([executor = executor, weak = weak_from_this()] {
         asio::post(executor, [weak] {
           const auto self = weak.lock();
           if (!self || self->closed) return;
@@ -147,28 +152,71 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
           self->tell();
           self->on_batch_end();
         });
-      });
+      }));
+  }
+
+  // One more for this id, bound and set up, and watched. nullptr: no descriptor is left.
+  std::shared_ptr<Socket> watch(path::SocketId id, Fd fd, bool v6) {
+    set(fd.get(), SOL_SOCKET, SO_RCVBUF, kBufferBytes);
+    set(fd.get(), SOL_SOCKET, SO_SNDBUF, kBufferBytes);
+    set(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kBufferBytes);  // beyond the system's limit, with privileges
+    set(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kBufferBytes);
+    set(fd.get(), SOL_SOCKET, SO_RXQ_OVFL, 1);
+    if (offload.coalesce) set(fd.get(), SOL_UDP, UDP_GRO, 1);
+    std::uint64_t& smallest = counters.receive_buffer_bytes;
+    const std::uint64_t given = receive_buffer_of(fd.get());
+    smallest = smallest == 0 ? given : std::min(smallest, given);
+    never_fragment(fd, v6);
+    auto socket = std::make_shared<Socket>(executor, std::move(fd), v6);
+    if (!*socket->own) return nullptr;
+    auto& of_lanes = sockets[id];
+    if (offload.receive_thread) {
+      start_receive_threads(of_lanes.size() + 1);
+      receive_threads[of_lanes.size()]->add(id, socket->own);
+      listening.emplace(executor);
+    } else {
+      wait(id, socket);
+    }
+    of_lanes.push_back(socket);
+    return socket;
+  }
+
+  void receive_lanes(path::SocketId id, std::size_t lanes) {
+    const auto found = sockets.find(id);
+    if (found == sockets.end() || found->second.size() >= lanes) return;
+    const Fd& first = *found->second.front()->own;
+    share_port(first);
+    try {
+      while (found->second.size() < lanes)
+        if (!watch(id, bind_beside(first), found->second.front()->is_v6)) break;
+    } catch (const std::runtime_error&) {
+      // No descriptor, or no such option here: the first socket goes on by itself.
+    }
+    if (found->second.size() > 1) steer_by_lane(first);
   }
 
   ByteSpan room() {
     collect();
-    if (send_thread && !send_thread->spare()) return {};  // send() may need another one
+    for (const auto& thread : send_threads)
+      if (!thread->spare()) return {};  // send() may need another one
     return parcel->batch.room();
   }
 
-  bool fits(path::SocketId id, const Endpoint& to, std::size_t size, std::uint8_t ttl) const {
+  bool fits(const path::Transmit& next, std::size_t size) const {
     if (parcel->batch.empty()) return true;
-    return id == parcel->id && to == parcel->to && ttl == 0 && parcel->ttl == 0 && parcel->batch.fits(size);
+    return next.socket == parcel->id && next.to == parcel->to && next.lane == parcel->lane && next.ttl == 0 &&
+           parcel->ttl == 0 && parcel->batch.fits(size);
   }
 
-  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl, bulk::Seal seal) {
-    if (!fits(id, to, datagram.size(), ttl) && !flush(datagram)) {
+  void send(const path::Transmit& to, ByteView datagram, bulk::Seal seal) {
+    if (!fits(to, datagram.size()) && !flush(datagram)) {
       ++counters.send_dropped;  // who asks for room() first does not come here
       return;
     }
-    parcel->id = id;
-    parcel->to = to;
-    parcel->ttl = ttl;
+    parcel->id = to.socket;
+    parcel->to = to.to;
+    parcel->lane = to.lane;
+    parcel->ttl = to.ttl;
     parcel->batch.add(datagram, std::move(seal));
   }
 
@@ -178,20 +226,22 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     if (parcel->batch.empty()) return true;
     const auto it = sockets.find(parcel->id);
     if (it == sockets.end()) {
+      counters.send_dropped += parcel->batch.count();
       parcel->clear(next);
       return true;
     }
-    parcel->socket = it->second->own;
+    parcel->socket = it->second.front()->own;
     parcel->by_kernel = offload.segment;
-    parcel->is_v6 = it->second->is_v6;
+    parcel->is_v6 = it->second.front()->is_v6;
     collect();
-    // Never past what the thread still has: a packet that overtakes looks like a lost one, and a key is used
-    // on one thread at a time.
-    if (send_thread && (parcel->batch.count() >= kWorthAThread || !send_thread->idle())) {
-      if (!send_thread->spare()) return false;
+    // Never past what the lane's thread still has: a packet that overtakes looks like a lost one, and a key
+    // is used on one thread at a time.
+    UdpSendThread* thread = send_threads.empty() ? nullptr : send_threads[parcel->lane].get();
+    if (thread != nullptr && (parcel->batch.count() >= kWorthAThread || !thread->idle())) {
+      if (!thread->spare()) return false;
       collect();
-      auto leaving = std::exchange(parcel, send_thread->take());
-      send_thread->post(std::move(leaving));  // `next` stays behind what is sent of it until collect()
+      auto leaving = std::exchange(parcel, thread->take());
+      thread->post(std::move(leaving));  // `next` stays behind what is sent of it until collect()
       return true;
     }
     parcel->leave();
@@ -201,7 +251,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void collect() {
-    if (send_thread) send_thread->collect([this](const UdpParcel& left) { account(left); });
+    for (const auto& thread : send_threads) thread->collect([this](const UdpParcel& left) { account(left); });
   }
 
   void account(const UdpParcel& left) {
@@ -255,12 +305,13 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
   OnBatchEnd on_batch_end;
   OnRefused on_refused;
   OnTooBig on_too_big;
-  std::map<path::SocketId, std::shared_ptr<Socket>> sockets;
-  std::unique_ptr<UdpReader> reader;                                  // without a receive thread
-  std::unique_ptr<UdpParcel> parcel = std::make_unique<UdpParcel>();  // being filled
-  std::unique_ptr<UdpSendThread> send_thread;
-  std::unique_ptr<UdpReceiveThread> receive_thread;
-  // While the receive thread listens the loop has something to wait for, as it has without.
+  std::map<path::SocketId, std::vector<std::shared_ptr<Socket>>> sockets;  // one for each lane
+  std::unique_ptr<UdpReader> reader;                                       // without a receive thread
+  std::unique_ptr<UdpParcel> parcel = std::make_unique<UdpParcel>();       // being filled
+  // One for each lane; none if the loop does it all.
+  std::vector<std::unique_ptr<UdpSendThread>> send_threads;
+  std::vector<std::unique_ptr<UdpReceiveThread>> receive_threads;
+  // While the receive threads listen the loop has something to wait for, as it has without.
   std::optional<asio::executor_work_guard<asio::any_io_executor>> listening;
   bool closed = false;
   std::vector<std::pair<path::SocketId, Endpoint>> refused;
@@ -277,8 +328,12 @@ UdpSockets::UdpSockets(asio::any_io_executor executor, UdpOffload offload, OnDat
                        OnBatchEnd on_batch_end, OnRefused on_refused, OnTooBig on_too_big)
     : impl_(std::make_shared<Impl>(std::move(executor), offload, std::move(on_datagram),
                                    std::move(on_batch_end), std::move(on_refused), std::move(on_too_big))) {
-  if (!offload.receive_thread) impl_->reader = std::make_unique<UdpReader>();
-  impl_->start_threads();
+  if (offload.receive_thread) {
+    impl_->start_receive_threads(1);
+  } else {
+    impl_->reader = std::make_unique<UdpReader>();
+  }
+  if (offload.send_thread) impl_->start_send_threads(1);
 }
 
 UdpSockets::~UdpSockets() {
@@ -292,26 +347,8 @@ std::optional<std::uint16_t> UdpSockets::open(path::SocketId id, bool is_v6) {
   } catch (const std::runtime_error&) {
     return std::nullopt;
   }
-  set(fd.get(), SOL_SOCKET, SO_RCVBUF, kBufferBytes);
-  set(fd.get(), SOL_SOCKET, SO_SNDBUF, kBufferBytes);
-  set(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kBufferBytes);  // beyond the system's limit, with privileges
-  set(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, kBufferBytes);
-  set(fd.get(), SOL_SOCKET, SO_RXQ_OVFL, 1);
-  if (impl_->offload.coalesce) set(fd.get(), SOL_UDP, UDP_GRO, 1);
-  std::uint64_t& smallest = impl_->counters.receive_buffer_bytes;
-  const std::uint64_t given = receive_buffer_of(fd.get());
-  smallest = smallest == 0 ? given : std::min(smallest, given);
-  never_fragment(fd, is_v6);
   const std::uint16_t port = bound_endpoint(fd).port;
-  const auto socket = std::make_shared<Socket>(impl_->executor, std::move(fd), is_v6);
-  if (!*socket->own) return std::nullopt;
-  impl_->sockets[id] = socket;
-  if (impl_->receive_thread) {
-    impl_->receive_thread->add(id, socket->own);
-    impl_->listening.emplace(impl_->executor);
-  } else {
-    impl_->wait(id);
-  }
+  if (!impl_->watch(id, std::move(fd), is_v6)) return std::nullopt;
   return port;
 }
 
@@ -319,19 +356,20 @@ void UdpSockets::close(path::SocketId id) {
   if (impl_->parcel->id == id) impl_->flush();
   const auto it = impl_->sockets.find(id);
   if (it == impl_->sockets.end()) return;
-  if (impl_->receive_thread) impl_->receive_thread->remove(id);
-  it->second->descriptor.close();  // its pending wait holds it otherwise
+  for (const auto& thread : impl_->receive_threads) thread->remove(id);
+  for (const auto& socket : it->second) socket->descriptor.close();  // its pending wait holds it otherwise
   impl_->sockets.erase(it);
   if (impl_->sockets.empty()) impl_->listening.reset();
 }
 
 void UdpSockets::close_all() {
   impl_->closed = true;
-  impl_->send_thread.reset();  // sends what it has
-  impl_->flush();              // and what it had no hands for
-  impl_->receive_thread.reset();
+  impl_->send_threads.clear();  // each sends what it has
+  impl_->flush();               // and what it had no hands for
+  impl_->receive_threads.clear();
   impl_->listening.reset();
-  for (const auto& [id, socket] : impl_->sockets) socket->descriptor.close();
+  for (const auto& [id, of_lanes] : impl_->sockets)
+    for (const auto& socket : of_lanes) socket->descriptor.close();
   impl_->sockets.clear();
 }
 
@@ -339,9 +377,8 @@ ByteSpan UdpSockets::room() {
   return impl_->room();
 }
 
-void UdpSockets::send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl,
-                      bulk::Seal seal) {
-  impl_->send(id, to, datagram, ttl, std::move(seal));
+void UdpSockets::send(const path::Transmit& to, ByteView datagram, bulk::Seal seal) {
+  impl_->send(to, datagram, std::move(seal));
 }
 
 void UdpSockets::flush() {
@@ -349,8 +386,27 @@ void UdpSockets::flush() {
   impl_->tell();
 }
 
-void UdpSockets::use(std::shared_ptr<bulk::AheadOpener> opener) {
-  if (impl_->receive_thread) impl_->receive_thread->use(std::move(opener));
+void UdpSockets::send_lanes(std::size_t lanes) {
+  if (impl_->offload.send_thread) impl_->start_send_threads(lanes);
+}
+
+void UdpSockets::receive_lanes(path::SocketId id, std::size_t lanes) {
+  impl_->receive_lanes(id, lanes);
+}
+
+std::size_t UdpSockets::receive_threads() const {
+  return impl_->receive_threads.size();
+}
+
+void UdpSockets::use(std::size_t thread, AheadOpeners openers) {
+  impl_->receive_threads[thread]->use(std::move(openers));
+}
+
+std::vector<Duration> UdpSockets::lane_cpu_times() const {
+  std::vector<Duration> out;
+  for (const auto& thread : impl_->send_threads) out.push_back(thread->cpu_time());
+  for (const auto& thread : impl_->receive_threads) out.push_back(thread->cpu_time());
+  return out;
 }
 
 const UdpCounters& UdpSockets::counters() const {

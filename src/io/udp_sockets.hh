@@ -5,11 +5,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <boost/asio.hpp>
 
 #include "base/address.hh"
 #include "bulk/keys.hh"
+#include "io/udp_receive_thread.hh"
 #include "path/route.hh"
 
 namespace dh::io {
@@ -31,8 +33,8 @@ struct UdpCounters {
 struct UdpOffload {
   bool segment = true;          // on sending (UDP_SEGMENT)
   bool coalesce = true;         // on receiving (UDP_GRO)
-  bool send_thread = false;     // seals and sends
-  bool receive_thread = false;  // receives, and opens what use() has given it the keys for
+  bool send_thread = false;     // seals and sends; one for each lane
+  bool receive_thread = false;  // receives, and opens what use() has given it the keys for; likewise
 };
 
 /// The UDP sockets of one session: unconnected and bound to every address, so that they outlive a change of
@@ -62,13 +64,21 @@ public:
   /// At least 64 KiB where the next datagram may be built; send() of what begins there copies nothing. Valid
   /// until the next call. Empty: the send thread has its hands full; on_batch_end is called when it has not.
   ByteSpan room();
-  /// Queues one datagram; what is queued leaves with flush() or before. ttl 0: the system's default. `seal`
-  /// is applied before it leaves.
-  void send(path::SocketId id, const Endpoint& to, ByteView datagram, std::uint8_t ttl, bulk::Seal seal = {});
+  /// Queues one datagram; what is queued leaves with flush() or before. `seal` is applied before it leaves.
+  void send(const path::Transmit& to, ByteView datagram, bulk::Seal seal = {});
   void flush();
-  /// For the receive thread; without one the datagrams come as they are.
-  void use(std::shared_ptr<bulk::AheadOpener> opener);
+
+  /// Sending: seals of so many lanes, if by threads then by one for each. Rises only.
+  void send_lanes(std::size_t lanes);
+  /// Receiving on this socket: a kernel buffer for each lane, if by threads then each with its own. Rises
+  /// only; what cannot be had is left out, and the lanes arrive all the same.
+  void receive_lanes(path::SocketId id, std::size_t lanes);
+  std::size_t receive_threads() const;
+  /// For one of the receive threads; without them the datagrams come as they are.
+  void use(std::size_t thread, AheadOpeners openers);
   const UdpCounters& counters() const;
+  /// How long each lane's thread has been on a processor; empty without threads.
+  std::vector<Duration> lane_cpu_times() const;
 
 private:
   struct Impl;

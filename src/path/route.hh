@@ -38,7 +38,8 @@ struct Transmit {
   SocketId socket = 0;
   Endpoint to;
   std::size_t size = 0;
-  std::uint8_t ttl = 0;  // hops; 0: the system's default
+  std::uint8_t ttl = 0;   // hops; 0: the system's default
+  std::uint8_t lane = 0;  // of the stream's packets: which thread may seal it
 };
 
 }  // namespace dh::path

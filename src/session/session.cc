@@ -74,11 +74,30 @@ void Session::on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteS
   impl_->udp_datagram(socket, from, datagram, now, ahead);
   impl_->read_stream();
 }
-std::shared_ptr<bulk::AheadOpener> Session::poll_opener() {
-  if (!impl_->receiver) return nullptr;
-  const std::uint64_t version = impl_->receiver->keys_version(kDirectPath);
-  if (version == std::exchange(impl_->opener_version, version)) return nullptr;
-  return impl_->receiver->ahead_opener(kDirectPath);
+
+std::vector<std::shared_ptr<bulk::AheadOpener>> Session::ahead_openers() const {
+  std::vector<std::shared_ptr<bulk::AheadOpener>> out;
+  for (std::size_t i = 0; impl_->receiver && i < impl_->lanes; ++i)
+    if (auto opener = impl_->receiver->ahead_opener(static_cast<bulk::PathId>(kDirectPath + i)))
+      out.push_back(std::move(opener));
+  return out;
+}
+
+std::uint64_t Session::openers_version() const {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; impl_->receiver && i < impl_->lanes; ++i)
+    sum += impl_->receiver->keys_version(static_cast<bulk::PathId>(kDirectPath + i));
+  return sum;
+}
+
+void Session::want_lane(Instant now) {
+  Impl& s = *impl_;
+  if (s.sender) return s.use_lanes(s.lanes + 1);
+  // Once for each: while it is on its way, or when the peer does not want to, asking again changes nothing.
+  const std::size_t wanted = s.lanes + 1;
+  if (!s.receiver || !s.control || wanted > bulk::kMaxLanes || wanted <= s.asked_lanes) return;
+  if (s.control->send(wire::serialize(wire::LanesWanted{static_cast<std::uint8_t>(wanted)}), now))
+    s.asked_lanes = wanted;
 }
 
 ByteSpan Session::room() {
@@ -157,6 +176,7 @@ SessionCounters Session::counters() const {
   out.unknown_packets = impl_->unknown_packets;
   out.relay_bytes = impl_->relay_bytes;
   out.direct_bytes = impl_->direct_bytes;
+  out.lanes = impl_->lanes;
   out.direct_datagram_bytes = impl_->direct_datagram_bytes;
   out.black_holes = impl_->black_holes;
   return out;

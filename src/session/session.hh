@@ -6,12 +6,14 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/rng.hh"
 #include "base/time.hh"
 #include "bulk/congestion_controller.hh"
 #include "bulk/hold_clock.hh"
 #include "bulk/keys.hh"
+#include "bulk/limits.hh"
 #include "bulk/stream.hh"
 #include "crypto/keys.hh"
 #include "derp/client_core.hh"
@@ -60,6 +62,7 @@ struct SessionConfig {
   PathPolicy paths = PathPolicy::Best;
   bulk::Controller controller = bulk::Controller::Bbr;  // sending; over relays only Ledbat changes anything
   std::uint64_t rate_limit = 0;                         // sending: stream bytes per second; 0: none
+  std::size_t lanes = 1, most_lanes = bulk::kMaxLanes;  // sending: of the direct path, at first and ever
   std::size_t relay_datagram_bytes = 32'512;            // a frame of it fits a 32 KiB WebSocket message
 };
 
@@ -73,6 +76,10 @@ struct RelayInUse {
 /// Traffic moved to this direct path.
 struct DirectInUse {
   path::Route route;
+};
+/// The stream's packets on the direct path are spread over so many lanes from now on; rises only.
+struct LanesInUse {
+  std::size_t lanes;
 };
 /// The direct path is gone; traffic is on the relay again.
 struct DirectLost {
@@ -99,14 +106,16 @@ struct SessionEnded {
   std::optional<RejectReason> reject;
   std::optional<bulk::StreamAborted> abort;
 };
-using SessionEvent = std::variant<ClaimedBy, RelayInUse, DirectInUse, DirectLost, OpenSockets, CloseSockets,
-                                  PeerSilent, PeerBack, StreamReadable, PeerMessage, SessionEnded>;
+using SessionEvent =
+    std::variant<ClaimedBy, RelayInUse, DirectInUse, LanesInUse, DirectLost, OpenSockets, CloseSockets,
+                 PeerSilent, PeerBack, StreamReadable, PeerMessage, SessionEnded>;
 
 struct SessionCounters {
   bulk::StreamCounters stream;
   std::uint64_t unknown_packets = 0;                    // neither handshake, control nor bulk, or not ours
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};  // of the stream, sent and received, per relay
   std::uint64_t direct_bytes = 0;                       // of the stream, over direct paths
+  std::size_t lanes = 1;                                // of the direct path
   std::size_t direct_datagram_bytes = 0;  // the largest that the direct path in use, or the last one, carries
   std::array<Duration, bulk::kHeldByCount> held{};  // sending: how long for what (bulk::HeldBy)
   std::uint64_t black_holes = 0;                    // it stopped carrying what it had carried before
@@ -137,13 +146,18 @@ public:
   // Direct paths. The shell opens UDP sockets and tells the finder what it knows of this machine's network;
   // after any call to it, drain as after any other input. nullptr with ForceRelay.
   path::PathFinder* paths();
-  /// `ahead`: what the last poll_opener() made of it, if it was asked.
+  /// `ahead`: what one of ahead_openers() made of it, if it was asked.
   void on_udp_datagram(path::SocketId socket, const Endpoint& from, ByteSpan datagram, Instant now,
                        const std::optional<bulk::Opened>& ahead = {});
-  /// Receiving: what may open datagrams of direct paths on a thread of the shell's before they are handed in;
-  /// a new one after each change of keys, else nullptr. That thread must have it before what poll_transmit()
-  /// gives next leaves.
-  std::shared_ptr<bulk::AheadOpener> poll_opener();
+  /// Receiving: what may open datagrams of direct paths on a thread of the shell's before they are handed in,
+  /// one for each lane in use; every thread needs its own. Whenever openers_version() has risen the threads
+  /// must have new ones before what poll_transmit() gives next leaves.
+  std::vector<std::shared_ptr<bulk::AheadOpener>> ahead_openers() const;
+  std::uint64_t openers_version() const;
+  /// Another lane for the stream's packets on direct paths, because what the shell does for the first ones
+  /// fills a core or overflows a buffer. Sending: LanesInUse follows, if most_lanes allow. Receiving: asks
+  /// the peer.
+  void want_lane(Instant now);
 
   // The stream, sending.
   /// Memory for the stream's next bytes (bulk::Sender::room): empty before Open, and while enough waits to be

@@ -41,6 +41,7 @@ void Session::Impl::udp_datagram(path::SocketId socket, const Endpoint& from, By
                                     : receiver && receiver->on_datagram(kDirectPath, bytes, now, ahead);
       if (!authentic) break;
       direct_bytes += bytes.size();
+      note_lane(bytes);
       if (dialer() && state == State::Meeting) accepted(now);
       watch_size(now);
       return heard_direct(socket, from, now);
@@ -105,6 +106,23 @@ void Session::Impl::use_direct(const path::Route& route, Instant now) {
 void Session::Impl::resize_direct(std::size_t datagram_bytes) {
   direct->datagram_bytes = direct_datagram_bytes = datagram_bytes;
   if (sender) sender->set_datagram_bytes(kDirectPath, datagram_bytes);
+}
+
+void Session::Impl::use_lanes(std::size_t wanted) {
+  if (!sender || !paths) return;
+  const std::size_t before = lanes;
+  for (const std::size_t most = std::min(config.most_lanes, bulk::kMaxLanes); lanes < std::min(wanted, most);
+       ++lanes)
+    sender->add_lane(kDirectPath, static_cast<bulk::PathId>(kDirectPath + lanes));
+  if (lanes > before) events.push_back(LanesInUse{lanes});
+}
+
+/// Of an authentic datagram.
+void Session::Impl::note_lane(ByteView datagram) {
+  const std::size_t lane = std::to_integer<std::size_t>(datagram[1]) - kDirectPath;
+  if (!receiver || lane < lanes) return;
+  lanes = lane + 1;
+  events.push_back(LanesInUse{lanes});
 }
 
 /// The stream is the first to notice when the path carries less than before.

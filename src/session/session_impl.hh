@@ -17,8 +17,10 @@
 
 namespace dh::session {
 
-/// The bulk path behind which the best direct route of the moment lies; relays are 0..kMaxRelays - 1.
+/// The bulk path behind which the best direct route of the moment lies; relays are 0..kMaxRelays - 1. Its
+/// lanes are numbered on from there.
 inline constexpr bulk::PathId kDirectPath = kMaxRelays;
+static_assert(kDirectPath % bulk::kMaxLanes == 0, "a lane's index is its number modulo kMaxLanes");
 
 struct Session::Impl {
   enum class State : std::uint8_t { Meeting, Open, Closing, Ended };  // diagram in session.hh
@@ -42,6 +44,8 @@ struct Session::Impl {
   void read_paths(Instant now);
   void use_direct(const path::Route& route, Instant now);
   void resize_direct(std::size_t datagram_bytes);
+  void use_lanes(std::size_t wanted);
+  void note_lane(ByteView datagram);
   void leave_direct(const std::string& why, Instant now);
   bool compares_delivery() const;
   void watch_delivery(Instant now);
@@ -109,9 +113,10 @@ struct Session::Impl {
   std::array<bool, kMaxRelays> writable{};
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};
   std::uint64_t unknown_packets = 0;
-  std::uint64_t opener_version = 0;  // of the keys given to the shell
-  bool want_others = false;          // dialer: the token's other relays as well
-  bool heard_absent = false;         // a relay said that the listener is not there
+  std::size_t lanes = 1;        // sending: in use; receiving: heard of
+  std::size_t asked_lanes = 1;  // receiving
+  bool want_others = false;     // dialer: the token's other relays as well
+  bool heard_absent = false;    // a relay said that the listener is not there
   bool ever_up = false;
   bool messages_sent = false;
   bool confirm_wanted = false;  // everything read is safe; the peer has yet to acknowledge our messages

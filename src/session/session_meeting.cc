@@ -214,6 +214,10 @@ void Session::Impl::read_control(Instant now) {
         continue;
       }
     }
+    if (const auto* wanted = parsed ? std::get_if<wire::LanesWanted>(&*parsed) : nullptr) {
+      use_lanes(wanted->lanes);
+      continue;
+    }
     if (auto* from_command = parsed ? std::get_if<wire::CommandMsg>(&*parsed) : nullptr) {
       events.push_back(PeerMessage{std::move(from_command->body)});
       continue;
@@ -261,6 +265,9 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
     if (sender) sender->add_path(kDirectPath, by_udp, now);
     if (sender) sender->set_path_usable(kDirectPath, false, by_udp.initial_rtt, now);
     if (receiver) receiver->add_path(kDirectPath, by_udp, now);
+    for (bulk::PathId lane = kDirectPath + 1; receiver && lane < kDirectPath + bulk::kMaxLanes; ++lane)
+      receiver->add_lane(kDirectPath, lane);
+    use_lanes(config.lanes);
     if (receiver) receiver->set_path_usable(kDirectPath, false);
   }
   if (policy(PathPolicy::RequireDirect)) {

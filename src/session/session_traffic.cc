@@ -196,11 +196,12 @@ std::optional<Session::Transmit> Session::Impl::transmit_bulk(ByteSpan out, Inst
     if (sender) sent = sender->poll_transmit(out, now, later);
     if (receiver && !sent) sent = receiver->poll_transmit(out, now);
     if (!sent) break;
-    if (sent->path == kDirectPath) {
+    if (sent->path >= kDirectPath) {
       if (!direct) continue;  // as good as lost
       direct_bytes += sent->size;
       paths->on_traffic(now);
-      return path::Transmit{direct->socket, direct->remote, sent->size, 0};
+      return path::Transmit{direct->socket, direct->remote, sent->size, 0,
+                            static_cast<std::uint8_t>(sent->path - kDirectPath)};
     }
     if (!relays.is_up(sent->path)) continue;
     count_bytes(sent->path, sent->size);

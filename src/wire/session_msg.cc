@@ -16,6 +16,7 @@ enum Type : std::uint8_t {
   kRelayHint = 5,
   kPing = 6,
   kCommand = 7,
+  kLanesWanted = 8,
   kCallMeMaybe = 0x10,
 };
 
@@ -55,6 +56,10 @@ struct Serializer {
     w.u8(kCommand);
     w.u16(static_cast<std::uint16_t>(message.body.size()));
     w.bytes(message.body);
+  }
+  void operator()(const LanesWanted& wanted) const {
+    w.u8(kLanesWanted);
+    w.u8(wanted.lanes);
   }
   void operator()(const CallMeMaybe& call) const {
     CHECK(call.candidates.size() <= CallMeMaybe::kMaxCandidates);
@@ -206,6 +211,9 @@ std::expected<SessionMsg, WireError> parse_session_msg(ByteView bytes) {
       message = CommandMsg{to_bytes(reader.bytes(size))};
       break;
     }
+    case kLanesWanted:
+      message = LanesWanted{reader.u8()};
+      break;
     case kCallMeMaybe: {
       auto call = parse_call_me_maybe(reader);
       if (!call) return std::unexpected(call.error());

@@ -69,6 +69,12 @@ struct CommandMsg {
   Bytes body;
   bool operator==(const CommandMsg&) const = default;
 };
+/// From the stream's receiver: "more reaches me than one thread or one socket of mine can take; spread it
+/// over so many lanes." Asks; the sender decides.
+struct LanesWanted {
+  std::uint8_t lanes = 1;
+  bool operator==(const LanesWanted&) const = default;
+};
 /// Where an address of a candidate comes from. The number goes on the wire.
 enum class CandidateKind : std::uint8_t {
   Host = 1,             // an interface of the sender
@@ -113,7 +119,7 @@ struct UnknownMsg {
   bool operator==(const UnknownMsg&) const = default;
 };
 using SessionMsg = std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, CommandMsg,
-                                CallMeMaybe, UnknownMsg>;
+                                LanesWanted, CallMeMaybe, UnknownMsg>;
 
 Bytes serialize(const SessionMsg& message);
 /// Bytes behind the known fields of a known type are ignored (later versions append).

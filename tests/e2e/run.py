@@ -297,6 +297,26 @@ def test_threads_that_seal_and_open_change_nothing():
     both_ways("DERPHOLE_UDP_THREADS", (("on", "on"), ("on", "off"), ("off", "on")), 100_000_000, "perhaps")
 
 
+def test_lanes_with_and_without_threads():
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 100_000_000)
+        for threads in ("on", "off"):
+            env = {"DERPHOLE_UDP_THREADS": threads}
+            listener, token = world.listen(server, "--json", "--require-direct", env=env)
+            sender = world.pipe(token, source, "--json", "--require-direct", "-P", "4", env=env)
+            for side in (sender, listener):
+                side.finish(60)
+                done = json.loads(side.stderr().splitlines()[-1])
+                expect(done["event"] == "done" and done["lanes"] == 4, f"{threads}: {done}")
+            expect(sha256(source) == sha256(world.path("received")), f"{threads}: bytes changed")
+        for wrong in ("0", "5", "many"):
+            process = world.start("pipe", token, "--lanes", wrong)
+            process.finish(5, 2)
+            expect("--lanes" in process.stderr(), process.stderr())
+
+
 def test_ctrl_c_on_either_side_ends_the_other():
     with World(BINARY) as world:
         _, server = world.relay()

@@ -1,11 +1,14 @@
 #include "io/udp_sockets.hh"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "bulk/limits.hh"
 #include "io/udp_batch.hh"
 
 namespace dh::io {
@@ -34,6 +37,10 @@ struct UdpPair {
     const auto from = sender.open(0, false), to = receiver.open(0, false);
     sender_port = from.value();
     target = {IpAddress::v4(127, 0, 0, 1), to.value()};
+  }
+
+  void send(ByteView datagram, std::uint8_t lane = 0, bulk::Seal seal = {}) {
+    sender.send({.to = target, .lane = lane}, datagram, std::move(seal));
   }
 
   void run_until_heard(std::size_t count) {
@@ -72,7 +79,7 @@ TEST_P(UdpSocketsTest, DatagramsArriveWholeAndInOrder) {
   for (int i = 0; i < 100; ++i) sent.push_back(numbered(1000, sent.size()));
   for (const Bytes& datagram : sent) {
     pair.wait_for_room();
-    pair.sender.send(0, pair.target, datagram, 0);
+    pair.send(datagram);
   }
   pair.sender.flush();
   pair.run_until_heard(sent.size());
@@ -97,7 +104,7 @@ TEST_P(UdpSocketsTest, WhatIsBuiltInTheirRoomArrivesLikeAnythingElse) {
     const ByteSpan room = pair.wait_for_room();
     ASSERT_GE(room.size(), UdpBatch::kMaxDatagram);
     std::copy(sent.back().begin(), sent.back().end(), room.begin());
-    pair.sender.send(0, pair.target, room.first(sent.back().size()), 0);
+    pair.send(room.first(sent.back().size()));
     if (i % 20 != 0) continue;  // loopback's buffer must not overflow
     pair.sender.flush();
     pair.run_until_heard(sent.size() / 2);
@@ -124,8 +131,8 @@ TEST(UdpSockets, SealAndOpenOnThreadsOfTheirOwn) {
   bulk::StreamConfig config;
   bulk::PacketSealer sealer(config, bulk::Direction::ToReceiver, 4);
   bulk::PacketOpener opener(config, bulk::Direction::ToReceiver, 4);
-  pair.receiver.use(opener.ahead());
-  pair.sender.send(0, pair.target, numbered(100, 0), 0);  // not of the stream: comes as it is
+  pair.receiver.use(0, {opener.ahead()});
+  pair.send(numbered(100, 0));  // not of the stream: comes as it is
   pair.sender.flush();
   pair.run_until_heard(1);
   EXPECT_FALSE(pair.opened.at(0));
@@ -136,7 +143,7 @@ TEST(UdpSockets, SealAndOpenOnThreadsOfTheirOwn) {
     const Bytes content = numbered(kPlain, i);
     std::copy(content.begin(), content.end(), room.begin() + wire::BulkHeader::kSize);
     auto prepared = sealer.prepare(room, kPlain, false, false);
-    pair.sender.send(0, pair.target, room.first(prepared.size), 0, std::move(prepared.seal));
+    pair.send(room.first(prepared.size), 0, std::move(prepared.seal));
     if (i % 44 != 0) continue;  // loopback's buffer must not overflow
     pair.sender.flush();
     pair.run_until_heard(i / 2);
@@ -151,10 +158,81 @@ TEST(UdpSockets, SealAndOpenOnThreadsOfTheirOwn) {
   }
 }
 
+// Every lane has a thread at either end and a buffer at the far one; the kernel sorts them.
+TEST(UdpSockets, SpreadLanesOverThreadsAndBuffers) {
+  constexpr std::size_t kLanes = bulk::kMaxLanes, kRuns = 200, kRun = 20, kPlain = 1200;
+  UdpPair pair({.send_thread = true, .receive_thread = true});
+  pair.sender.send_lanes(kLanes);
+  pair.receiver.receive_lanes(0, kLanes);
+  ASSERT_EQ(pair.receiver.receive_threads(), kLanes);
+  bulk::StreamConfig config;
+  std::vector<std::unique_ptr<bulk::PacketSealer>> sealers;
+  std::vector<std::unique_ptr<bulk::PacketOpener>> openers;
+  for (bulk::PathId lane = kLanes; lane < 2 * kLanes; ++lane) {
+    sealers.push_back(std::make_unique<bulk::PacketSealer>(config, bulk::Direction::ToReceiver, lane));
+    openers.push_back(std::make_unique<bulk::PacketOpener>(config, bulk::Direction::ToReceiver, lane));
+  }
+  for (std::size_t thread = 0; thread < kLanes; ++thread) {
+    AheadOpeners of_thread;
+    for (const auto& opener : openers) of_thread.push_back(opener->ahead());
+    pair.receiver.use(thread, std::move(of_thread));
+  }
+  for (std::size_t i = 0; i < kRuns * kRun; ++i) {
+    const std::size_t lane = i / kRun % kLanes;
+    const ByteSpan room = pair.wait_for_room();
+    const Bytes content = numbered(kPlain, i);
+    std::copy(content.begin(), content.end(), room.begin() + wire::BulkHeader::kSize);
+    auto prepared = sealers[lane]->prepare(room, kPlain, false, false);
+    pair.send(room.first(prepared.size), static_cast<std::uint8_t>(lane), std::move(prepared.seal));
+    if (i % 44 == 43) pair.run_until_heard(i < 88 ? 0 : i - 88);  // the buffers must not overflow
+  }
+  pair.sender.flush();
+  pair.run_until_heard(kRuns * kRun);
+  ASSERT_EQ(pair.heard.size(), kRuns * kRun);
+  std::array<std::uint64_t, kLanes> next{};
+  for (std::size_t i = 0; i < pair.heard.size(); ++i) {
+    ASSERT_TRUE(pair.opened[i] && pair.opened[i]->genuine) << i;
+    const auto header = wire::BulkHeader::parse(pair.heard[i]).value();
+    std::uint64_t& expected = next[header.path - kLanes];
+    ASSERT_EQ(header.packet_number, expected) << "overtaken within a lane";
+    const std::size_t run = expected / kRun * kLanes + header.path - kLanes;
+    const ByteView plain = ByteView(pair.heard[i]).subspan(wire::BulkHeader::kSize, kPlain);
+    ASSERT_TRUE(equal_bytes(plain, numbered(kPlain, run * kRun + expected % kRun))) << i;
+    ++expected;
+  }
+  std::vector<Duration> at_work = pair.receiver.lane_cpu_times();
+  ASSERT_EQ(at_work.size(), 1 + kLanes);
+  at_work.erase(at_work.begin());  // it could send, too
+  for (const Duration time : at_work) EXPECT_GT(time, *std::max_element(at_work.begin(), at_work.end()) / 20);
+}
+
+// A loop that does everything itself has more buffers, too, and closes them all.
+TEST(UdpSockets, SpreadLanesOverBuffersWithoutThreads) {
+  UdpPair pair({});
+  pair.receiver.receive_lanes(0, 3);
+  Bytes datagram = numbered(300, 1);
+  datagram[0] = std::byte{0x80};
+  for (std::uint8_t path = 0; path < 8; ++path) {
+    datagram[1] = std::byte{path};
+    pair.send(datagram, path % 4);
+  }
+  pair.sender.flush();
+  pair.run_until_heard(8);
+  EXPECT_EQ(pair.heard.size(), 8u);
+  pair.receiver.close(0);
+  pair.send(datagram);
+  pair.sender.flush();
+  pair.context.poll();
+  EXPECT_EQ(pair.heard.size(), 8u);
+}
+
 TEST(UdpSockets, CloseWhileTheirThreadsAreBusy) {
   for (int round = 0; round < 20; ++round) {
     UdpPair pair({.send_thread = true, .receive_thread = true});
-    for (int i = 0; i < 400; ++i) pair.sender.send(0, pair.target, numbered(1200, 1), 0);
+    pair.sender.send_lanes(1 + round % 4);
+    pair.receiver.receive_lanes(0, 1 + round % 3);
+    for (int i = 0; i < 400; ++i)
+      pair.send(numbered(1200, 1), static_cast<std::uint8_t>(i % (1 + round % 4)));
     pair.receiver.close(0);
     if (round % 2 == 0) pair.sender.close(0);
     pair.context.poll();

@@ -17,11 +17,12 @@ struct NatSessionOptions {
   double write_bytes_per_second = 4e3;  // until hurry(): so that the session lasts
   Duration write_interval = 100ms;
   bool dialer_sends = true;
+  std::size_t lanes = 1, most_lanes = bulk::kMaxLanes;  // of the sender
   NatKind dialer_box = NatKind::PortRestricted, listener_box = NatKind::PortRestricted;
   Wire dialer_wire{.delay = 10ms}, listener_wire{.delay = 10ms};  // of the boxes; so 20 ms one way
   LinkModel relay_link{.delay = 10ms};                            // and as long over the relay
   /// What a lying router calls the external address of each host's socket.
-  std::optional<Endpoint> dialer_mapping, listener_mapping;
+  std::optional<Endpoint> dialer_mapping{}, listener_mapping{};
   Duration wait = 60s;                              // the dialer's, for the listener
   std::size_t interface_mtu = 1500;                 // of both hosts
   std::optional<NatOptions> dialer_box_options{};   // instead of dialer_box
@@ -56,6 +57,8 @@ public:
                           const std::optional<Endpoint>& mapping) {
       HostOptions host_options;
       host_options.session = std::move(config);
+      host_options.session.lanes = options.lanes;
+      host_options.session.most_lanes = options.most_lanes;
       host_options.write_interval = options.write_interval;
       host_options.write_bytes_per_second = options.write_bytes_per_second;
       host_options.udp = UdpOptions{.internet = &lab.internet,

@@ -25,6 +25,7 @@ TEST(SessionMsg, EveryMessageHasItsGoldenBytes) {
       {RelayHint{1}, "0501"},
       {Ping{}, "06"},
       {CommandMsg{*from_hex("c0ffee")}, "070003c0ffee"},
+      {LanesWanted{3}, "0803"},
       {CallMeMaybe{0x01020304,
                    7,
                    PunchMode::FreshPort,
