@@ -248,7 +248,7 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     const UdpCounters& udp = direct->counters();
     const std::vector<Duration> cpu_times = direct->sockets().lane_cpu_times();
     const bool more = lane_watch.on_sample(
-        {.cpu_times = cpu_times, .datagrams = udp.datagrams_in, .dropped = udp.receive_dropped}, at);
+        {.cpu_times = cpu_times, .messages = udp.messages_in, .dropped = udp.receive_dropped}, at);
     if (!more || !route_socket) return;
     session.want_lane(at);
     schedule();

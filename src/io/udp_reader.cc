@@ -59,6 +59,7 @@ UdpReader::Result UdpReader::read(int fd, const OnDatagram& on_datagram) {
   Result result;
   const int got = ::recvmmsg(fd, messages_.data(), kMessages, MSG_DONTWAIT, nullptr);
   if (got <= 0) return result;
+  result.messages = static_cast<std::size_t>(got);
   result.more = got == static_cast<int>(kMessages);
   for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
     msghdr& message = messages_[i].msg_hdr;

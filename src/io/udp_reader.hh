@@ -22,6 +22,7 @@ public:
   UdpReader();
 
   struct Result {
+    std::size_t messages = 0;  // the kernel's: one datagram each, or several of one size
     std::size_t datagrams = 0;
     std::uint64_t bytes = 0;
     bool more = false;                      // the call was full: another one may find more

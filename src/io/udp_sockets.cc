@@ -101,6 +101,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
 
   void count(Socket& socket, const UdpReader::Result& got) {
     ++counters.receive_calls;
+    counters.messages_in += got.messages;
     counters.datagrams_in += got.datagrams;
     counters.bytes_in += got.bytes;
     if (got.overflow)

@@ -21,10 +21,12 @@ namespace asio = boost::asio;
 struct UdpCounters {
   std::uint64_t datagrams_in = 0, datagrams_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t send_calls = 0, receive_calls = 0;
-  std::uint64_t send_dropped = 0;          // the socket's buffer was full
-  std::uint64_t send_refused = 0;          // no route, or a firewall of this machine
-  std::uint64_t send_too_big = 0;          // for the interface
-  std::uint64_t receive_dropped = 0;       // arrived while a socket's buffer was full
+  std::uint64_t send_dropped = 0;  // the socket's buffer was full
+  std::uint64_t send_refused = 0;  // no route, or a firewall of this machine
+  std::uint64_t send_too_big = 0;  // for the interface
+  // What the kernel hands over in one piece, and counts so: one datagram, or many that were coalesced.
+  std::uint64_t messages_in = 0;
+  std::uint64_t receive_dropped = 0;       // messages that arrived while a socket's buffer was full
   std::uint64_t receive_buffer_bytes = 0;  // of the smallest, as the system gave it
 };
 

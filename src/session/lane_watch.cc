@@ -12,11 +12,11 @@ bool LaneWatch::on_sample(const Sample& sample, Instant now) {
   Duration busiest{};
   for (std::size_t i = 0; i < threads; ++i)
     busiest = std::max(busiest, sample.cpu_times[i] - std::exchange(cpu_times_[i], sample.cpu_times[i]));
-  const std::uint64_t datagrams = sample.datagrams - std::exchange(datagrams_, sample.datagrams);
+  const std::uint64_t messages = sample.messages - std::exchange(messages_, sample.messages);
   const std::uint64_t dropped = sample.dropped - std::exchange(dropped_, sample.dropped);
 
   const bool busy = threads > 0 && threads + 1 < cores_ && to_seconds(busiest) >= kBusy * to_seconds(elapsed);
-  const bool overflows = static_cast<double>(dropped) > kDropped * static_cast<double>(datagrams + dropped);
+  const bool overflows = static_cast<double>(dropped) > kDropped * static_cast<double>(messages + dropped);
   if (!busy && !overflows) {
     in_row_ = 0;
     return false;

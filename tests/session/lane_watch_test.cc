@@ -11,16 +11,16 @@ struct Watched {
   LaneWatch watch;
   Instant now{1s};
   std::vector<Duration> cpu_times;
-  std::uint64_t datagrams = 0, dropped = 0;
+  std::uint64_t messages = 0, dropped = 0;
 
   explicit Watched(std::size_t cores, std::size_t threads) : watch(cores), cpu_times(threads) { sample(); }
   bool sample() {
-    return watch.on_sample({.cpu_times = cpu_times, .datagrams = datagrams, .dropped = dropped}, now);
+    return watch.on_sample({.cpu_times = cpu_times, .messages = messages, .dropped = dropped}, now);
   }
   bool half_a_second(double busy, std::uint64_t drops = 0) {
     now += 500ms;
     if (!cpu_times.empty()) cpu_times.back() += from_seconds(0.5 * busy);
-    datagrams += 10'000;
+    messages += 10'000;
     dropped += drops;
     return sample();
   }
@@ -52,7 +52,7 @@ TEST(LaneWatch, NoMoreThreadsThanCores) {
 }
 
 // A buffer more helps whoever has to wait for a core.
-TEST(LaneWatch, AsksWhenDatagramsAreLostInFrontOfTheSocket) {
+TEST(LaneWatch, AsksWhenMessagesAreLostInFrontOfTheSocket) {
   Watched w(2, 0);
   EXPECT_FALSE(w.half_a_second(0, 5)) << "one in two thousand";
   EXPECT_FALSE(w.half_a_second(0, 5));
