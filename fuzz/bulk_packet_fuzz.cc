@@ -5,10 +5,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 
 #include "base/check.hh"
+#include "bulk/keys.hh"
 #include "bulk/limits.hh"
-#include "bulk/path_channel.hh"
 #include "bulk/receiver.hh"
 #include "bulk/sender.hh"
 
@@ -90,7 +91,7 @@ void nonsense(Reader input, Direction direction) {
   Instant now{1s};
   End end(config, now, rng);
   end.add_path(0, kPath, now);
-  PathChannel hand(config, direction, 0, kPath);
+  PacketSealer hand(config, direction, 0);
   if constexpr (std::is_same_v<End, Sender>) {
     end.write(Bytes(25'000));
     if (input.u8() & 1) end.finish();
@@ -102,8 +103,8 @@ void nonsense(Reader input, Direction direction) {
     const ByteView plain = input.bytes(std::min<std::size_t>(input.u8() * 4, input.remaining()));
     Bytes datagram(wire::BulkHeader::kSize + plain.size() + Aead::kTagSize);
     std::copy(plain.begin(), plain.end(), datagram.begin() + wire::BulkHeader::kSize);
-    hand.sealer.seal(datagram, plain.size(), false, false);
-    hand.sealer.on_acked(hand.sealer.next_number() - 1);
+    hand.seal(datagram, plain.size(), false, false);
+    hand.on_acked(hand.next_number() - 1);
     CHECK(end.on_datagram(0, datagram, now));
     drain(end, now);
     while (auto event = end.poll_event()) ends += !std::holds_alternative<StreamEnded>(*event);
@@ -130,6 +131,8 @@ void link(Reader input) {
   std::deque<Flight> wire;
   std::uint64_t written = 0, read = 0;
   PathId next_path = 0;
+  std::map<PathId, PathId> path_of;  // each lane's
+  std::map<PathId, std::size_t> lanes;
   std::vector<PathId> live;
   bool finished = false, ended = false, complete = false, knows = false;
   const auto pattern = [](std::uint64_t at) { return static_cast<std::byte>(at * 31 + (at >> 8)); };
@@ -141,7 +144,7 @@ void link(Reader input) {
         CHECK(count < 10'000);
         const auto sent = side == 0 ? sender.poll_transmit(out, now) : receiver.poll_transmit(out, now);
         if (!sent) break;
-        wire.push_back({side == 0, sent->path,
+        wire.push_back({side == 0, path_of.at(sent->path),
                         Bytes(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(sent->size))});
       }
     while (auto event = sender.poll_event()) {
@@ -181,7 +184,15 @@ void link(Reader input) {
                                     .initial_rtt = 20ms};
     receiver.add_path(next_path, properties, now);
     sender.add_path(next_path, properties, now);
+    path_of[next_path] = next_path;
+    lanes[next_path] = 1;
     live.push_back(next_path++);
+  };
+  const auto add_lane = [&](PathId path) {
+    if (next_path > 60 || lanes[path]++ >= kMaxLanes) return;
+    receiver.add_lane(path, next_path);
+    sender.add_lane(path, next_path);
+    path_of[next_path++] = path;
   };
 
   while (input.remaining() >= 2) {
@@ -217,7 +228,11 @@ void link(Reader input) {
         }
         break;
       case 7:
-        add_path();
+        if (argument >= 200 && !live.empty()) {
+          add_lane(live[argument % live.size()]);
+        } else {
+          add_path();
+        }
         break;
       case 8:
         if (!live.empty()) {
