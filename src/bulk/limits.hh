@@ -76,7 +76,8 @@ inline constexpr Duration kLedbatStillness = 2ms;       // ... within this: the 
 inline constexpr Duration kPacingQuantum = 250us;   // a wake-up sends this much time's worth
 inline constexpr Duration kMinPacingCredit = 2ms;   // missed time that may be made up ...
 inline constexpr Duration kMaxPacingCredit = 10ms;  // ... clamped from half the rtt
-inline constexpr double kCatchUpFactor = 4;         // and no faster than this times the rate
+inline constexpr double kCatchUpFactor = 4;         // and no faster than this times the rate,
+inline constexpr std::uint64_t kBurstShare = 2;     // nor more of it than this part of the receiver's socket
 
 // What a person allows (rate_limit.hh).
 inline constexpr Duration kRateLimitBurst = 10ms;           // missed time that may be made up

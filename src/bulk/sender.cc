@@ -70,6 +70,10 @@ std::size_t Sender::datagram_bytes(PathId id) const {
   return path == nullptr ? 0 : path->channel.properties.datagram_bytes;
 }
 
+void Sender::set_peer_capacity(PathId id, std::uint64_t bytes) {
+  if (SenderPath* path = impl_->find(id)) path->set_peer_capacity(bytes);
+}
+
 std::uint64_t Sender::black_holes(PathId id) const {
   const SenderPath* path = impl_->find(id);
   return path == nullptr ? 0 : path->black_holes();

@@ -34,6 +34,8 @@ public:
   /// flight stays; what of it is lost is cut anew.
   void set_datagram_bytes(PathId id, std::size_t bytes);
   std::size_t datagram_bytes(PathId id) const;  // 0: no such path
+  /// Bytes that the receiver's socket for this path holds, as it says. Bursts stay below half of that.
+  void set_peer_capacity(PathId id, std::uint64_t bytes);
   /// How often datagrams above kBaseDatagramBytes stopped arriving on this path while smaller ones did: it
   /// fell back to that size each time, and whoever searches for sizes begins again.
   std::uint64_t black_holes(PathId id) const;

@@ -42,7 +42,14 @@ std::unique_ptr<CongestionController> SenderPath::make_controller() const {
 }
 
 Pacer SenderPath::make_pacer() const {
-  return Pacer(kind_ == Controller::Bbr && !bbr_.pacing_credit ? kPacingQuantum : kMaxPacingCredit);
+  Pacer pacer(kind_ == Controller::Bbr && !bbr_.pacing_credit ? kPacingQuantum : kMaxPacingCredit);
+  pacer.limit_burst(peer_capacity_ / kBurstShare);
+  return pacer;
+}
+
+void SenderPath::set_peer_capacity(std::uint64_t bytes) {
+  peer_capacity_ = bytes;
+  pacer_.limit_burst(peer_capacity_ / kBurstShare);
 }
 
 void SenderPath::restart(Duration initial_rtt) {

@@ -91,6 +91,8 @@ public:
   void restart(Duration initial_rtt);
   /// Datagrams of this size from now on; what is in flight is unaffected.
   void set_datagram_bytes(std::size_t bytes);
+  /// What the socket at the other end holds: bursts stay below it. 0: not known.
+  void set_peer_capacity(std::uint64_t bytes);
   /// What the next packet may have: a probe leaves small, so that it arrives wherever anything does.
   std::size_t next_datagram_bytes() const;
   /// How often only small datagrams arrived, so that this path fell back to kBaseDatagramBytes.
@@ -144,6 +146,7 @@ private:
   const std::uint64_t seed_;
   std::unique_ptr<CongestionController> controller_;
   RelayWindow relay_window_;
+  std::uint64_t peer_capacity_ = 0;
   Pacer pacer_;
   RateSampler sampler_;
   std::uint64_t in_flight_ = 0, packets_in_flight_ = 0;

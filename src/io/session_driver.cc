@@ -240,6 +240,8 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
       direct->sockets().send_lanes(lanes);
     } else if (route_socket) {
       direct->sockets().receive_lanes(*route_socket, lanes);
+      session.set_socket_capacity(direct->counters().receive_buffer_bytes, now());
+      schedule();
     }
   }
 

@@ -90,6 +90,12 @@ std::uint64_t Session::openers_version() const {
   return sum;
 }
 
+void Session::set_socket_capacity(std::uint64_t bytes, Instant now) {
+  Impl& s = *impl_;
+  if (!s.receiver || !s.control || bytes == s.told_capacity) return;
+  if (s.control->send(wire::serialize(wire::SocketCapacity{bytes}), now)) s.told_capacity = bytes;
+}
+
 void Session::want_lane(Instant now) {
   Impl& s = *impl_;
   if (s.sender) return s.use_lanes(s.lanes + 1);

@@ -154,6 +154,8 @@ public:
   /// must have new ones before what poll_transmit() gives next leaves.
   std::vector<std::shared_ptr<bulk::AheadOpener>> ahead_openers() const;
   std::uint64_t openers_version() const;
+  /// Receiving: what the sockets of direct paths hold, for the sender to know. Said once for each value.
+  void set_socket_capacity(std::uint64_t bytes, Instant now);
   /// Another lane for the stream's packets on direct paths, because what the shell does for the first ones
   /// fills a core or overflows a buffer. Sending: LanesInUse follows, if most_lanes allow. Receiving: asks
   /// the peer.

@@ -113,10 +113,11 @@ struct Session::Impl {
   std::array<bool, kMaxRelays> writable{};
   std::array<std::uint64_t, kMaxRelays> relay_bytes{};
   std::uint64_t unknown_packets = 0;
-  std::size_t lanes = 1;        // sending: in use; receiving: heard of
-  std::size_t asked_lanes = 1;  // receiving
-  bool want_others = false;     // dialer: the token's other relays as well
-  bool heard_absent = false;    // a relay said that the listener is not there
+  std::size_t lanes = 1;            // sending: in use; receiving: heard of
+  std::size_t asked_lanes = 1;      // receiving
+  std::uint64_t told_capacity = 0;  // receiving
+  bool want_others = false;         // dialer: the token's other relays as well
+  bool heard_absent = false;        // a relay said that the listener is not there
   bool ever_up = false;
   bool messages_sent = false;
   bool confirm_wanted = false;  // everything read is safe; the peer has yet to acknowledge our messages

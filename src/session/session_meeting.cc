@@ -218,6 +218,10 @@ void Session::Impl::read_control(Instant now) {
       use_lanes(wanted->lanes);
       continue;
     }
+    if (const auto* capacity = parsed ? std::get_if<wire::SocketCapacity>(&*parsed) : nullptr) {
+      if (sender) sender->set_peer_capacity(kDirectPath, capacity->bytes);
+      continue;
+    }
     if (auto* from_command = parsed ? std::get_if<wire::CommandMsg>(&*parsed) : nullptr) {
       events.push_back(PeerMessage{std::move(from_command->body)});
       continue;

@@ -17,6 +17,7 @@ enum Type : std::uint8_t {
   kPing = 6,
   kCommand = 7,
   kLanesWanted = 8,
+  kSocketCapacity = 9,
   kCallMeMaybe = 0x10,
 };
 
@@ -60,6 +61,10 @@ struct Serializer {
   void operator()(const LanesWanted& wanted) const {
     w.u8(kLanesWanted);
     w.u8(wanted.lanes);
+  }
+  void operator()(const SocketCapacity& capacity) const {
+    w.u8(kSocketCapacity);
+    w.u64(capacity.bytes);
   }
   void operator()(const CallMeMaybe& call) const {
     CHECK(call.candidates.size() <= CallMeMaybe::kMaxCandidates);
@@ -213,6 +218,9 @@ std::expected<SessionMsg, WireError> parse_session_msg(ByteView bytes) {
     }
     case kLanesWanted:
       message = LanesWanted{reader.u8()};
+      break;
+    case kSocketCapacity:
+      message = SocketCapacity{reader.u64()};
       break;
     case kCallMeMaybe: {
       auto call = parse_call_me_maybe(reader);

@@ -75,6 +75,12 @@ struct LanesWanted {
   std::uint8_t lanes = 1;
   bool operator==(const LanesWanted&) const = default;
 };
+/// From the stream's receiver: what the system holds for its socket on the direct path while it is not
+/// looking. The sender's bursts should be smaller.
+struct SocketCapacity {
+  std::uint64_t bytes = 0;
+  bool operator==(const SocketCapacity&) const = default;
+};
 /// Where an address of a candidate comes from. The number goes on the wire.
 enum class CandidateKind : std::uint8_t {
   Host = 1,             // an interface of the sender
@@ -119,7 +125,7 @@ struct UnknownMsg {
   bool operator==(const UnknownMsg&) const = default;
 };
 using SessionMsg = std::variant<Claim, ClaimAccepted, ClaimRejected, Close, RelayHint, Ping, CommandMsg,
-                                LanesWanted, CallMeMaybe, UnknownMsg>;
+                                LanesWanted, SocketCapacity, CallMeMaybe, UnknownMsg>;
 
 Bytes serialize(const SessionMsg& message);
 /// Bytes behind the known fields of a known type are ignored (later versions append).

@@ -319,6 +319,26 @@ TEST(Pacer, MakesUpForAStallButNotAtOnceAndNotForEver) {
   EXPECT_NEAR(static_cast<double>(at_once + sent), 10e6 * 0.020, 5000);  // 10 ms missed and 10 ms passed
 }
 
+// 184 packets is what a socket holds where nobody has asked for more.
+TEST(Pacer, NoBurstIsLargerThanThePeersSocketTakes) {
+  for (const double rate : {10e6, 125e6, 1250e6}) {
+    Pacer pacer;
+    pacer.limit_burst(100'000);
+    Instant now(1s);
+    std::uint64_t sent = 0, largest = 0;
+    for (int turn = 0; turn < 200; ++turn) {
+      std::uint64_t burst = 0;
+      for (; pacer.may_send(now); burst += 1000) pacer.on_sent(1000, rate, 20ms, now);
+      sent += burst;
+      largest = std::max(largest, burst);
+      now = std::max(pacer.wake_at(), now) + (turn % 5 == 0 ? 3ms : 20us);
+    }
+    EXPECT_LE(largest, 101'000u) << rate;
+    EXPECT_GT(largest, static_cast<std::uint64_t>(std::min(rate * 0.0009, 90'000.0))) << rate;
+    EXPECT_GT(sent, 0u);
+  }
+}
+
 TEST(Pacer, WaitingForSomethingElseEarnsNoCredit) {
   Pacer pacer;
   Instant now(1s);

@@ -26,6 +26,7 @@ TEST(SessionMsg, EveryMessageHasItsGoldenBytes) {
       {Ping{}, "06"},
       {CommandMsg{*from_hex("c0ffee")}, "070003c0ffee"},
       {LanesWanted{3}, "0803"},
+      {SocketCapacity{212'992}, "090000000000034000"},
       {CallMeMaybe{0x01020304,
                    7,
                    PunchMode::FreshPort,
