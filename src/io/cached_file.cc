@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -16,6 +17,13 @@ namespace {
 bool is_in_memory(int fd) {
   struct statfs info {};
   return fstatfs(fd, &info) == 0 && (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
+}
+
+// Asked when a read said 0: with RWF_NOWAIT Linux 5.9 and 5.10 may do so before the end.
+bool is_at_end(int fd) {
+  struct stat info {};
+  const off_t at = ::lseek(fd, 0, SEEK_CUR);
+  return ::fstat(fd, &info) == 0 && at >= 0 && at >= info.st_size;
 }
 
 }  // namespace
@@ -33,11 +41,11 @@ std::size_t CachedFileSource::read(ByteSpan room) {
     size = in_memory_ ? ::readv(fd_, &into, 1) : ::preadv2(fd_, &into, 1, -1, RWF_NOWAIT);
   } while (size < 0 && errno == EINTR);
   if (size > 0) return static_cast<std::size_t>(size);
-  if (size == 0) {
+  if (size == 0 && (in_memory_ || is_at_end(fd_))) {
     ended_ = true;
   } else if (in_memory_) {
     error_ = errno;
-  } else {  // not in memory yet, or a file system that cannot tell: whoever may block finds out, errors too
+  } else {  // not in memory yet, or one that cannot tell: whoever may block finds out, the end and errors too
     slow_ = std::make_unique<FileSource>(fd_, std::move(notify_));
   }
   return 0;

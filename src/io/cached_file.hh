@@ -12,8 +12,9 @@ class FileSource;
 
 /// Reads a regular file from its current position to its end. What the page cache holds is read by the
 /// network loop itself, straight into the stream's buffer (preadv2(2), RWF_NOWAIT): no thread, no copy. At
-/// the first byte that would have to be waited for, a FileSource takes over for good. The descriptor stays
-/// the caller's; its position moves as with read(2). One executor.
+/// the first byte that would have to be waited for, a FileSource takes over for good, also where the kernel
+/// calls the end what lies before the file's size. The descriptor stays the caller's; its position moves as
+/// with read(2). One executor.
 class CachedFileSource final : public StreamSource {
 public:
   CachedFileSource(int fd, PumpNotify notify);
