@@ -296,6 +296,24 @@ TEST_F(TransferTest, SkipLeavesWhatExistsAndDoesNotSendIt) {
   EXPECT_EQ(read_file(to("d/fresh")), "new");
 }
 
+TEST_F(TransferTest, SkipPassesOverADirectoryWhoseNameIsAFilesAndTakesTheRest) {
+  fs::create_directories(from("d/e"));
+  write_file(from("d/e/f"), pattern(5 * kBlockBytes));
+  ::chmod(from("d/e").c_str(), 0500);
+  write_file(from("g"), "new");
+  write_file(to("d"), "mine");
+  hooks.conflict = Conflict::Skip;
+  TransferWorld world;
+  const ReceiveReport report = transfer_paths({from("d"), from("g")}, hooks, world);
+  ASSERT_TRUE(report.in_place) << (report.problem ? report.problem->sentence : "");
+  EXPECT_LT(world.moved, 1000u);
+  EXPECT_EQ(report.outcome.placed, std::vector<std::string>{to("g")});
+  EXPECT_EQ(report.outcome.failed, 0u);
+  EXPECT_EQ(read_file(to("d")), "mine");
+  EXPECT_EQ(read_file(to("g")), "new");
+  EXPECT_FALSE(has_leftovers());
+}
+
 TEST_F(TransferTest, NothingIsWrittenThroughLinksThatAreThere) {
   fs::create_directories(scratch / "outside");
   write_file(scratch / "outside/f", "theirs");
@@ -306,7 +324,7 @@ TEST_F(TransferTest, NothingIsWrittenThroughLinksThatAreThere) {
   for (const std::optional<Conflict> conflict :
        {std::optional<Conflict>(), std::optional(Conflict::Overwrite), std::optional(Conflict::Skip)}) {
     hooks.conflict = conflict;
-    transfer_paths({from("d")}, hooks);
+    EXPECT_EQ(transfer_paths({from("d")}, hooks).in_place, conflict == Conflict::Skip);
     EXPECT_EQ(snapshot(scratch / "outside"), before);
     EXPECT_TRUE(fs::is_symlink(to("d")));
   }
