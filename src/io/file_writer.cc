@@ -21,47 +21,67 @@ bool is_multiple(std::uint64_t value) {
 
 FileWriter::FileWriter(int fd) : fd_(fd) {
   struct stat info {};
-  const off_t at = ::lseek(fd, 0, SEEK_CUR);
   const int flags = ::fcntl(fd, F_GETFL);
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || at < 0 || flags < 0) return;
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || flags < 0) return;
   if ((flags & O_APPEND) != 0) return;  // where the end is others may decide, too
-  at_ = static_cast<std::uint64_t>(at);
   way_.emplace();
 }
 
 ssize_t FileWriter::write(ByteView bytes) {
   if (!wants_blocks()) return write_cached(bytes);
-  if (!is_multiple(at_))  // to where blocks begin
-    return write_cached(
-        bytes.first(std::min<std::size_t>(bytes.size(), WriteWay::kBlock - at_ % WriteWay::kBlock)));
+  // Never from memory: stderr (`> file 2>&1`) or another program may share the position, and moves it.
+  const off_t at = ::lseek(fd_, 0, SEEK_CUR);
+  if (at < 0) return write_otherwise(bytes);
+  const std::uint64_t into_block = static_cast<std::uint64_t>(at) % WriteWay::kBlock;
+  if (into_block != 0)  // to where blocks begin
+    return write_cached(bytes.first(std::min<std::size_t>(bytes.size(), WriteWay::kBlock - into_block)));
   if (bytes.size() < WriteWay::kLeastBytes || !is_multiple(reinterpret_cast<std::uintptr_t>(bytes.data())))
     return write_cached(bytes);
   if (!direct_) direct_ = reopen_direct(fd_);
-  const ssize_t size =
-      direct_ ? write_direct(bytes.first(bytes.size() / WriteWay::kBlock * WriteWay::kBlock)) : 0;
-  if (size > 0 || (size < 0 && errno == EINTR)) return size;
-  way_->give_up();  // whatever it was, the usual way shows whether it is ours to tell
-  return write_cached(bytes);
+  if (!direct_) return write_otherwise(bytes);
+  return write_direct(bytes.first(bytes.size() / WriteWay::kBlock * WriteWay::kBlock));
 }
 
 ssize_t FileWriter::write_cached(ByteView bytes) {
   const Instant begun = now();
   const ssize_t size = ::write(fd_, bytes.data(), bytes.size());
-  if (size <= 0) return size;
-  at_ += static_cast<std::uint64_t>(size);
-  if (way_) way_->went(false, static_cast<std::uint64_t>(size), now() - begun);
+  if (size > 0 && way_) way_->went(false, static_cast<std::uint64_t>(size), now() - begun);
   return size;
 }
 
+ssize_t FileWriter::write_otherwise(ByteView bytes) {
+  way_->give_up();  // whatever it was, the usual way shows whether it is ours to tell
+  return write_cached(bytes);
+}
+
+// The position moves first: what others say meanwhile goes behind these bytes, not into them.
 ssize_t FileWriter::write_direct(ByteView bytes) {
+  const off_t end = ::lseek(fd_, static_cast<off_t>(bytes.size()), SEEK_CUR);
+  if (end < 0) return write_otherwise(bytes);
+  off_t at = end - static_cast<off_t>(bytes.size());
   const Instant begun = now();
-  const ssize_t size = ::pwrite(direct_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at_));
-  if (size <= 0) return size;
-  at_ += static_cast<std::uint64_t>(size);
-  direct_bytes_ += static_cast<std::uint64_t>(size);
-  ::lseek(fd_, static_cast<off_t>(at_), SEEK_SET);  // whoever writes after us writes behind us
-  way_->went(true, static_cast<std::uint64_t>(size), now() - begun);
-  return size;
+  const ssize_t size = ::pwrite(direct_.get(), bytes.data(), bytes.size(), at);
+  if (size > 0) {
+    at += size;
+    direct_bytes_ += static_cast<std::uint64_t>(size);
+    way_->went(true, static_cast<std::uint64_t>(size), now() - begun);
+  } else if (errno != EINTR) {
+    way_->give_up();
+  }
+  // Nothing of what was taken may stay empty.
+  while (at < end) {
+    const auto left = static_cast<std::size_t>(end - at);
+    const ssize_t more = ::pwrite(fd_, bytes.last(left).data(), left, at);
+    if (more < 0 && errno == EINTR) continue;
+    if (more <= 0) break;
+    at += more;
+  }
+  const auto left = static_cast<std::size_t>(end - at);
+  if (left == 0) return static_cast<ssize_t>(bytes.size());
+  const int error = errno;
+  ::lseek(fd_, -static_cast<off_t>(left), SEEK_CUR);
+  errno = error;
+  return left == bytes.size() ? -1 : static_cast<ssize_t>(bytes.size() - left);
 }
 
 ssize_t PieceWriter::write(int fd, std::uint64_t at, ByteView bytes) {

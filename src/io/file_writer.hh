@@ -15,7 +15,8 @@
 namespace dh::io {
 
 /// Writes a regular file from its current position on, which it moves as write(2) does, whichever way the
-/// bytes go. One thread; may block. The descriptor stays the caller's.
+/// bytes go: others who share the position may write in between. One thread; may block. The descriptor stays
+/// the caller's.
 class FileWriter {
 public:
   explicit FileWriter(int fd);
@@ -29,10 +30,10 @@ public:
 private:
   ssize_t write_cached(ByteView bytes);
   ssize_t write_direct(ByteView bytes);
+  ssize_t write_otherwise(ByteView bytes);
 
   const int fd_;
   Fd direct_;
-  std::uint64_t at_ = 0;  // in the file
   std::optional<WriteWay> way_;
   std::uint64_t direct_bytes_ = 0;
 };

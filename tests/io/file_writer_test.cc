@@ -1,18 +1,22 @@
 #include "io/file_writer.hh"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/rng.hh"
 #include "io/file_pump.hh"
 #include "scratch_directory.hh"
+#include "transfer_world.hh"
 
 namespace dh::io {
 namespace {
@@ -91,6 +95,97 @@ TEST_F(FileWriting, WhatBeginsInTheMiddleOfABlockNeverFitsAndIsWrittenAllTheSame
   write_all(writer, kMany, pages_.view(), rng_);
   EXPECT_EQ(writer.direct_bytes(), 0u);
   expect_repeats(path, 10, kMany, pages_.view());
+}
+
+// Somebody with the same position, as stderr with `2>&1`, says something in between.
+class SharedFileWriting : public FileWriting {
+protected:
+  void say(std::size_t size) {
+    Bytes line(size);
+    SeededRng(99).fill(line);
+    said_ = std::string(as_text(line));
+    ASSERT_EQ(::write(other_.get(), line.data(), size), static_cast<ssize_t>(size));
+    ++times_;
+  }
+  // Every line whole, and around them what was written.
+  void expect_both(std::uint64_t size) {
+    const std::string all = read_file(path_);
+    std::string rest;
+    std::size_t lines = 0;
+    for (std::size_t from = 0;; ++lines) {
+      const std::size_t to = all.find(said_, from);
+      rest.append(all, from, to == std::string::npos ? to : to - from);
+      if (to == std::string::npos) break;
+      from = to + said_.size();
+    }
+    EXPECT_EQ(lines, times_);
+    ASSERT_EQ(rest.size(), size);
+    for (std::size_t at = 0; at < size; at += pages_.view().size()) {
+      const std::string_view here = std::string_view(rest).substr(at, pages_.view().size());
+      ASSERT_EQ(here, as_text(pages_.view()).substr(0, here.size())) << "at " << at;
+    }
+  }
+
+  const std::string path_ = scratch_ / "file";
+  const Fd file_{::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)};
+  const Fd other_{::dup(file_.get())};
+  std::string said_;
+  std::size_t times_ = 0;
+};
+
+TEST_F(SharedFileWriting, LinesInBetweenAreNeitherOverwrittenNorOverwrite) {
+  for (const std::size_t line : {WriteWay::kBlock, std::size_t{50}}) {  // blocks stay in step, or do not
+    ASSERT_EQ(::ftruncate(file_.get(), 0), 0);
+    ASSERT_EQ(::lseek(file_.get(), 0, SEEK_SET), 0);
+    times_ = 0;
+    FileWriter writer(file_.get());
+    write_all(writer, WriteWay::kFirstBytes, pages_.view(), rng_);
+    for (int i = 0; i < 20; ++i) {
+      say(line);
+      write_all(writer, 2 * pages_.view().size(), pages_.view(), rng_);
+    }
+    expect_both(WriteWay::kFirstBytes + 40 * pages_.view().size());
+    const Fd probe(::open(path_.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+    EXPECT_TRUE(!probe || line != WriteWay::kBlock || writer.direct_bytes() > 0);
+  }
+}
+
+TEST_F(SharedFileWriting, LinesInTheMiddleOfAWriteGoBehindIt) {
+  FileWriter writer(file_.get());
+  std::atomic<bool> stop = false;
+  write_all(writer, WriteWay::kFirstBytes, pages_.view(), rng_);
+  std::thread speaker([&] {
+    while (!stop) {
+      say(WriteWay::kBlock);
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  write_all(writer, 3 * WriteWay::kSampleBytes, pages_.view(), rng_);
+  stop = true;
+  speaker.join();
+  expect_both(WriteWay::kFirstBytes + 3 * WriteWay::kSampleBytes);
+}
+
+TEST_F(FileWriting, WhereThereIsNoRoomThePositionIsBehindWhatWasWritten) {
+  const std::string path = scratch_ / "file";
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const std::uint64_t most = WriteWay::kFirstBytes + pages_.view().size() * 5 / 2 + 100;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit less{.rlim_cur = most, .rlim_max = before.rlim_max};
+  const auto signal = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &less), 0);
+  FileWriter writer(file.get());
+  std::uint64_t at = 0;
+  ssize_t written = 0;
+  while ((written = writer.write(pages_.view().subspan(at % pages_.view().size()))) > 0)
+    at += static_cast<std::uint64_t>(written);
+  EXPECT_EQ(errno, EFBIG);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, signal);
+  EXPECT_EQ(at, most);
+  EXPECT_EQ(::lseek(file.get(), 0, SEEK_CUR), static_cast<off_t>(most));
+  expect_repeats(path, 0, most, pages_.view());
 }
 
 TEST_F(FileWriting, WhatIsAppendedGoesThroughTheCache) {
