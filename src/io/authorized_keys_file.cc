@@ -15,7 +15,7 @@
 #include "base/printable.hh"
 #include "io/clock.hh"
 #include "io/listen_socket.hh"
-#include "io/system_rng.hh"
+#include "io/temporary_file.hh"
 
 namespace dh::io {
 namespace {
@@ -106,34 +106,18 @@ std::expected<Content, KeyFileProblem> read_file(const Folder& folder) {
   return failed("read " + path, EFBIG);
 }
 
-// Removes a temporary file that did not become the real one.
-struct Leftover {
-  ~Leftover() {
-    if (!name.empty()) (void)::unlinkat(folder, name.c_str(), 0);
-  }
-  int folder;
-  std::string name;
-};
-
 std::expected<void, KeyFileProblem> replace_file(const Folder& folder, const std::string& text, mode_t mode) {
   const std::string path = folder.path + "/" + kName;
-  SystemRng rng;
-  Leftover temporary{folder.fd.get(), fmt::format(".{}.derphole-{:016x}", kName, rng.u64())};
-  const Fd fd(::openat(folder.fd.get(), temporary.name.c_str(),
-                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd) return failed("write beside " + path, errno);
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t size = ::write(fd.get(), text.data() + written, text.size() - written);
-    if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return failed("write beside " + path, errno);
-    written += static_cast<std::size_t>(size);
-  }
+  auto temporary = TemporaryFile::create(folder.fd.get(), fmt::format(".{}.derphole-", kName), 0600);
+  if (!temporary) return failed("write beside " + path, temporary.error());
+  if (const auto written = temporary->write(text); !written)
+    return failed("write beside " + path, written.error());
+  const Fd& fd = temporary->fd();
   if (!folder.give(fd) || ::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0)
     return failed("save " + path, errno);
-  if (::renameat(folder.fd.get(), temporary.name.c_str(), folder.fd.get(), kName) != 0)
+  if (::renameat(folder.fd.get(), temporary->name().c_str(), folder.fd.get(), kName) != 0)
     return failed("replace " + path, errno);
-  temporary.name.clear();
+  temporary->moved();
   if (::fsync(folder.fd.get()) != 0) return failed("save " + folder.path, errno);
   return {};
 }

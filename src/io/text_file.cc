@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "io/temporary_file.hh"
 #include "io/tree_placer.hh"
 #include "transfer/name_rules.hh"
 
@@ -17,15 +18,6 @@ namespace {
 [[noreturn]] void fail(const std::string& path, int error) {
   throw DiskError(fmt::format("cannot save the text as {}: {}", printable(path, 1000), std::strerror(error)));
 }
-
-// Removes what did not get its name.
-struct Leftover {
-  ~Leftover() {
-    if (!name.empty()) (void)::unlinkat(folder, name.c_str(), 0);
-  }
-  int folder;
-  std::string name;
-};
 
 }  // namespace
 
@@ -40,20 +32,14 @@ std::optional<std::string> save_text(const std::string& path, const std::string&
   const bool taken = ::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
   if (taken && S_ISDIR(info.st_mode)) fail(path, EISDIR);
   if (taken && conflict == Conflict::Skip) return std::nullopt;
-  Leftover part{folder.get(), fmt::format(".derphole-text-{}", ::getpid())};
-  auto file = open_beneath(folder.get(), part.name, O_WRONLY | O_CREAT | O_EXCL, 0666);
-  if (!file) fail(path, file.error());
-  for (std::size_t at = 0; at < text.size();) {
-    const ssize_t size = ::write(file->get(), text.data() + at, text.size() - at);
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) fail(path, errno);
-    at += static_cast<std::size_t>(size);
-  }
-  if (::fsync(file->get()) != 0) fail(path, errno);
+  auto part = TemporaryFile::create(folder.get(), ".derphole-text-", 0666);
+  if (!part) fail(path, part.error());
+  if (const auto written = part->write(text); !written) fail(path, written.error());
+  if (::fsync(part->fd().get()) != 0) fail(path, errno);
   TreePlacer placer;
-  const auto placed = placer.place(folder.get(), part.name, folder.get(), name, conflict);
+  const auto placed = placer.place(folder.get(), part->name(), folder.get(), name, conflict);
   if (!placed) fail(path, placed.error());
-  part.name.clear();
+  part->moved();
   (void)::fsync(folder.get());
   return slash == std::string::npos ? placed->name : path.substr(0, slash + 1) + placed->name;
 }

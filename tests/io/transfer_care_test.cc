@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "io/temporary_file.hh"
 #include "io/text_file.hh"
 #include "transfer/limits.hh"
 #include "transfer_world.hh"
@@ -140,6 +141,34 @@ TEST_F(TransferTest, ATextIsSavedAsCarefullyAsAFile) {
   EXPECT_THROW(save_text(scratch / "to", "x", Conflict::Overwrite), DiskError);
   EXPECT_THROW(save_text(to("no/such/place"), "x", Conflict::Refuse), DiskError);
   EXPECT_FALSE(has_leftovers());
+}
+
+// A program that is killed leaves its temporary file, and a container gives the next one the same number.
+TEST_F(TransferTest, ATextIsSavedBesideWhatAKilledProcessOfOurNumberLeft) {
+  const std::string left = to(".derphole-text-" + std::to_string(::getpid()));
+  write_file(left, "half of");
+  EXPECT_EQ(save_text(to("note.txt"), "one", Conflict::Refuse), to("note.txt"));
+  EXPECT_EQ(read_file(to("note.txt")), "one");
+  EXPECT_EQ(read_file(left), "half of");
+}
+
+TEST_F(TransferTest, ATemporaryFileIsGoneUnlessItWasMoved) {
+  const Fd folder(::open((scratch / "to").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  {
+    auto first = TemporaryFile::create(folder.get(), ".derphole-", 0600);
+    auto second = TemporaryFile::create(folder.get(), ".derphole-", 0600);
+    ASSERT_TRUE(first && second);
+    EXPECT_NE(first->name(), second->name());
+    ASSERT_TRUE(second->write("kept"));
+    ASSERT_EQ(::renameat(folder.get(), second->name().c_str(), folder.get(), "kept"), 0);
+    write_file(to(second->name()), "another's");
+    second->moved();
+    const TemporaryFile taken = std::move(*first);
+    EXPECT_TRUE(fs::exists(to(taken.name())));
+  }
+  EXPECT_EQ(read_file(to("kept")), "kept");
+  EXPECT_EQ(std::distance(fs::directory_iterator(scratch / "to"), fs::directory_iterator()), 2);
+  EXPECT_EQ(TemporaryFile::create(-1, "x", 0600).error(), EBADF);
 }
 
 class UnheardTransferTest : public TransferTest {
