@@ -4,11 +4,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "io/clock.hh"
 #include "io/listen_socket.hh"
 
 namespace dh::io {
@@ -19,16 +21,35 @@ constexpr std::uint8_t kRequestIdentities = 11;
 constexpr std::uint8_t kIdentitiesAnswer = 12;
 constexpr std::uint32_t kMaxAnswer = 256u << 10;  // OpenSSH's own limit
 constexpr std::uint32_t kMaxKeys = 2048;          // as OpenSSH's client takes
-constexpr timeval kPatience{.tv_sec = 2, .tv_usec = 0};
 
-bool read_fully(int fd, ByteSpan into) {
+// false: that time has come.
+bool wait_readable(int fd, Instant deadline) {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now()).count();
+    if (left <= 0) return false;
+    pollfd waiting{fd, POLLIN, 0};
+    const int ready = ::poll(&waiting, 1, static_cast<int>(left));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return false;
+  }
+}
+
+bool read_fully(int fd, ByteSpan into, Instant deadline) {
   while (!into.empty()) {
-    const ssize_t size = ::recv(fd, into.data(), into.size(), 0);
-    if (size < 0 && errno == EINTR) continue;
+    if (!wait_readable(fd, deadline)) return false;
+    const ssize_t size = ::recv(fd, into.data(), into.size(), MSG_DONTWAIT);
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (size <= 0) return false;
     into = into.subspan(static_cast<std::size_t>(size));
   }
   return true;
+}
+
+// For connect() and send(), which wait where too many others ask; receiving has the deadline.
+void limit_sending(int fd, Duration patience) {
+  const auto us = std::chrono::ceil<std::chrono::microseconds>(patience).count();
+  const timeval limit{.tv_sec = us / 1'000'000, .tv_usec = us % 1'000'000};
+  (void)::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
 int rank(const session::SshKey& key) {
@@ -51,7 +72,9 @@ std::expected<session::SshKey, session::SshKeyError> key_of(ByteView blob, std::
 
 }  // namespace
 
-std::expected<std::vector<session::SshKey>, std::string> ssh_agent_keys(const std::string& socket) {
+std::expected<std::vector<session::SshKey>, std::string> ssh_agent_keys(const std::string& socket,
+                                                                        Duration patience) {
+  const Instant deadline = now() + patience;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket.empty() || socket.size() >= sizeof address.sun_path)
@@ -59,8 +82,7 @@ std::expected<std::vector<session::SshKey>, std::string> ssh_agent_keys(const st
   std::memcpy(address.sun_path, socket.data(), socket.size());
   const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return std::unexpected(std::strerror(errno));
-  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
+  limit_sending(fd.get(), patience);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return std::unexpected(std::strerror(errno));
   Bytes request;
@@ -70,11 +92,11 @@ std::expected<std::vector<session::SshKey>, std::string> ssh_agent_keys(const st
   if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
     return std::unexpected(std::strerror(errno));
   ByteArray<4> head;
-  if (!read_fully(fd.get(), head)) return std::unexpected("it says nothing");
+  if (!read_fully(fd.get(), head, deadline)) return std::unexpected("it says nothing");
   const std::uint32_t size = load_be32(head.data());
   if (size < 5 || size > kMaxAnswer) return std::unexpected("it answers nonsense");
   Bytes answer(size);
-  if (!read_fully(fd.get(), answer)) return std::unexpected("it stops in the middle");
+  if (!read_fully(fd.get(), answer, deadline)) return std::unexpected("it stops in the middle");
   Reader r(answer);
   if (r.u8() != kIdentitiesAnswer) return std::unexpected("it refuses to list its keys");
   const std::uint32_t count = r.u32();

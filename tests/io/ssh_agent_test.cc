@@ -1,5 +1,7 @@
 #include "io/ssh_agent.hh"
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -8,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "io/clock.hh"
 #include "io/listen_socket.hh"
 #include "scratch_directory.hh"
 #include "ssh_test_key.hh"
@@ -93,6 +96,27 @@ TEST_F(SshAgent, DropsACommentThatNobodyShouldWriteIntoAFile) {
   ASSERT_TRUE(keys);
   ASSERT_EQ(keys->size(), 1u);
   EXPECT_EQ((*keys)[0].comment, "");
+}
+
+TEST_F(SshAgent, AnAnswerInDropsIsNotWaitedForLongerThanAnother) {
+  const Bytes answer = answer_of({{ssh_test_key(1).blob, "me@home"}});
+  std::atomic<bool> stop = false;
+  std::thread agent([&] {
+    const Fd peer(::accept(listener_.get(), nullptr, nullptr));
+    for (std::size_t i = 0; i < answer.size() && !stop; ++i) {
+      (void)!::send(peer.get(), answer.data() + i, 1, MSG_NOSIGNAL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  });
+  const Instant begun = now();
+  const auto keys = ssh_agent_keys(socket_, 400ms);
+  const Duration took = now() - begun;
+  stop = true;
+  agent.join();
+  ASSERT_FALSE(keys);
+  EXPECT_THAT(keys.error(), HasSubstr("in the middle"));
+  EXPECT_GE(took, 400ms);
+  EXPECT_LT(took, 2s);  // the whole answer takes nearly four
 }
 
 TEST_F(SshAgent, NonsenseIsAClause) {
