@@ -178,8 +178,9 @@ void SessionCommand::run_aside(const std::function<void(const std::atomic<bool>&
   std::exception_ptr failed;
   on_interrupt_ = [&stop] { stop = true; };
   boost::asio::steady_timer patience(context_, kPatience);
-  patience.async_wait([&](boost::system::error_code error) {
-    if (!error) reporter_.line(while_waiting);
+  // Its own copy: a handler that is due when the loop stops runs with the next one.
+  patience.async_wait([this, text = std::move(while_waiting)](boost::system::error_code error) {
+    if (!error) reporter_.line(text);
   });
   const auto busy = boost::asio::make_work_guard(context_);
   std::thread worker([&] {
