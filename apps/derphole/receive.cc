@@ -3,7 +3,6 @@
 #include <iostream>
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "io/text_file.hh"
 #include "io/transfer_sink.hh"
 #include "one_shot.hh"
+#include "question.hh"
 #include "transfer/name_rules.hh"
 #include "transfer_words.hh"
 
@@ -21,7 +21,6 @@ namespace dh::app {
 namespace {
 
 constexpr std::uint32_t kListShown = 40;  // entries of --ask
-constexpr int kPollMs = 200;
 
 void write_all(int fd, std::string_view text) {
   while (!text.empty()) {
@@ -241,18 +240,10 @@ public:
   }
 
 private:
-  // A line from the person; empty at the end of the input.
   std::string ask(const std::string& question) {
-    write_all(STDERR_FILENO, "\r\x1b[K" + question);
-    std::string line;
-    for (;;) {
-      if (receiving_->stopping()) throw io::Stopped();
-      pollfd waiting{STDIN_FILENO, POLLIN, 0};
-      if (::poll(&waiting, 1, kPollMs) <= 0) continue;
-      char c = 0;
-      if (::read(STDIN_FILENO, &c, 1) != 1 || c == '\n') return line;
-      line += c;
-    }
+    auto answer = ask_line(reporter_, question, &receiving_->stopping());
+    if (!answer) throw io::Stopped();
+    return std::move(*answer);
   }
 
   bool accepts(const transfer::Manifest& manifest) {
@@ -266,8 +257,7 @@ private:
       list += "\n";
     }
     if (manifest.size() > kListShown) list += fmt::format("  and {} more\n", manifest.size() - kListShown);
-    const std::string answer = ask(list + "Receive it? [y/N] ");
-    return answer == "y" || answer == "Y" || answer == "yes";
+    return is_yes(ask(list + "Receive it? [y/N] "));
   }
 
   std::expected<io::Conflict, io::ReceiveProblem> what_to_do(const std::string& taken_name) {

@@ -46,6 +46,11 @@ void Reporter::write(const std::string& text) {
 
 void Reporter::event(std::string_view name, const Fields& fields) {
   if (!options_.json) return;
+  const std::lock_guard lock(mutex_);
+  write_event(name, fields);
+}
+
+void Reporter::write_event(std::string_view name, const Fields& fields) {
   std::string out = fmt::format("{{\"event\":{}", text(name));
   for (const auto& [key, value] : fields) out += fmt::format(",{}:{}", text(key), value);
   write(out + "}\n");
@@ -53,18 +58,21 @@ void Reporter::event(std::string_view name, const Fields& fields) {
 
 void Reporter::line(const std::string& text) {
   if (options_.json || options_.level == Level::Silent) return;
-  clear_progress();
+  const std::lock_guard lock(mutex_);
+  clear();
   write(fitted(text) + "\n");
 }
 
 void Reporter::essential(const std::string& text) {
   if (options_.json) return;
-  clear_progress();
+  const std::lock_guard lock(mutex_);
+  clear();
   write(text + "\n");
 }
 
 void Reporter::ask(const std::string& question) {
-  clear_progress();
+  const std::lock_guard lock(mutex_);
+  clear();
   // What was typed before the question is no answer to it.
   if (isatty(STDIN_FILENO) == 1) tcflush(STDIN_FILENO, TCIFLUSH);
   write(fitted(question));
@@ -76,22 +84,25 @@ void Reporter::state(std::string_view word, const Fields& fields) {
     all.insert(all.end(), fields.begin(), fields.end());
     event("state", all);
   } else if (verbose()) {
-    clear_progress();
+    const std::lock_guard lock(mutex_);
+    clear();
     write(std::string(word) + "\n");
   }
 }
 
 void Reporter::detail(std::string_view key, std::string_view value) {
   if (options_.json || !verbose()) return;
-  clear_progress();
+  const std::lock_guard lock(mutex_);
+  clear();
   write(fmt::format("{}={}\n", key, printable(value, 1000)));
 }
 
 void Reporter::error(const std::string& sentence, int exit_status) {
-  clear_progress();
+  const std::lock_guard lock(mutex_);
+  clear();
   if (options_.json) {
-    event("error",
-          {{"message", text(sentence)}, {"exit_status", number(static_cast<std::uint64_t>(exit_status))}});
+    write_event("error", {{"message", text(sentence)},
+                          {"exit_status", number(static_cast<std::uint64_t>(exit_status))}});
   } else {
     write(fitted("derphole: " + sentence) + "\n");
   }
@@ -99,6 +110,7 @@ void Reporter::error(const std::string& sentence, int exit_status) {
 
 void Reporter::progress(std::uint64_t bytes, std::uint64_t total, std::string_view badge, Instant now,
                         const ProgressDetail& detail) {
+  const std::lock_guard lock(mutex_);
   if (!progress_started_) {
     progress_started_ = last_plain_ = rate_from_ = now;
     rate_bytes_ = bytes;
@@ -113,7 +125,7 @@ void Reporter::progress(std::uint64_t bytes, std::uint64_t total, std::string_vi
     Fields fields = {
         {"bytes", number(bytes)}, {"total", total == 0 ? "null" : number(total)}, {"path", text(badge)}};
     fields.insert(fields.end(), detail.fields.begin(), detail.fields.end());
-    event("progress", fields);
+    write_event("progress", fields);
     return;
   }
   if (options_.hide_progress || options_.level <= Level::Quiet) return;
@@ -149,6 +161,11 @@ std::string Reporter::fitted(const std::string& text) const {
 }
 
 void Reporter::clear_progress() {
+  const std::lock_guard lock(mutex_);
+  clear();
+}
+
+void Reporter::clear() {
   if (!progress_shown_) return;
   write("\r\x1b[K");
   progress_shown_ = false;

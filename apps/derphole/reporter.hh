@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,8 +21,8 @@ struct ReporterOptions {
 };
 
 /// Everything a person or a script sees besides the payload: all of it on stderr (docs/json-events.md has the
-/// schema of
-/// --json). One object per process, used from one thread.
+/// schema of --json). One object per process. Any thread: the one that receives asks while the session goes
+/// on.
 class Reporter {
 public:
   using Fields =
@@ -66,11 +67,16 @@ public:
   static std::string number(double value);
 
 private:
+  // With mutex_ held.
   void write(const std::string& text);
+  void write_event(std::string_view name, const Fields& fields);
+  void clear();
+
   std::string fitted(const std::string& text) const;
 
-  ReporterOptions options_;
-  bool terminal_ = false;
+  const ReporterOptions options_;
+  const bool terminal_;
+  std::mutex mutex_;  // all below, and that lines stay whole
   bool progress_shown_ = false;
   std::optional<Instant> progress_started_, last_plain_;
   Instant rate_from_{};

@@ -19,6 +19,7 @@
 #include "io/ssh_agent.hh"
 #include "io/ssh_host.hh"
 #include "one_shot.hh"
+#include "question.hh"
 #include "session/ssh_exchange.hh"
 
 namespace dh::app {
@@ -28,10 +29,6 @@ namespace asio = boost::asio;
 
 bool at_terminal() {
   return isatty(STDIN_FILENO) == 1;
-}
-
-bool is_yes(std::string_view answer) {
-  return answer == "y" || answer == "Y" || answer == "yes";
 }
 
 io::SystemUser user_named(const std::string& name) {
@@ -193,14 +190,6 @@ private:
 
 // ---- accept -----------------------------------------------------------------------------------------------
 
-std::string ask_line(Reporter& reporter, const std::string& question) {
-  reporter.ask(question);
-  std::string line;
-  char c = 0;
-  while (::read(STDIN_FILENO, &c, 1) == 1 && c != '\n') line += c;
-  return line;
-}
-
 class Accept final : public Hooks {
 public:
   explicit Accept(const SshAcceptOptions& options)
@@ -218,7 +207,7 @@ public:
                                 {"comment", Reporter::text(key_.comment)}});
     reporter_.essential(
         fmt::format("Your public key:\n\n  {} {} {}\n", key_.type, fingerprint, printable(key_.comment)));
-    if (!options_.yes && !is_yes(ask_line(reporter_, "Show it to the other side and ask for access? [y/N] ")))
+    if (!options_.yes && !agrees("Show it to the other side and ask for access? [y/N] "))
       throw CommandError(Exit::Refused, "you said no; nothing was sent");
     io::SessionDriverOptions driver;
     prepare_dialer(command_, options_.common, std::move(token), session::Capability::SshInvite, driver);
@@ -274,12 +263,14 @@ private:
     return Exit::Ok;
   }
 
+  bool agrees(const std::string& question) { return is_yes(ask_line(reporter_, question).value_or("")); }
+
   // So that ssh knows the host at the first login.
   void remember(const session::SshAccess& access) {
     const std::string lines = session::known_hosts_lines(access);
     const std::string path = home_ + "/.ssh/known_hosts";
     if (!options_.yes && !at_terminal()) return;
-    if (!options_.yes && !is_yes(ask_line(reporter_, "Add them to ~/.ssh/known_hosts? [y/N] "))) {
+    if (!options_.yes && !agrees("Add them to ~/.ssh/known_hosts? [y/N] ")) {
       reporter_.line("\nThe lines for it:\n\n" + lines);
       return;
     }

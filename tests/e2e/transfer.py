@@ -3,6 +3,7 @@
 DERPHOLE_KILLS: how often a transfer is killed (12); DERPHOLE_SEED: when."""
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -86,14 +87,17 @@ def test_text():
             expect(got == expected, f"{args} arrived as {got!r}")
 
 
-def run_on_terminal(t, token, *args, answer=None):
-    """`receive` with a terminal on all three; returns (exit status, everything it showed)."""
+def run_on_terminal(t, token, *args, answers=(), ahead=""):
+    """`receive` with a terminal on all three, and one answer to each question; `ahead` is typed before there is one. Returns (exit
+    status, everything it showed)."""
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(t.target)
         env = dict(os.environ, TERM="xterm", **t.world.env)
         os.execve(t.world.binary, [t.world.binary, "receive", token, *args], env)
     shown = b""
+    answers, answered = list(answers), 0
+    os.write(fd, ahead.encode())
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if not select.select([fd], [], [], 0.2)[0]:
@@ -105,9 +109,9 @@ def run_on_terminal(t, token, *args, answer=None):
         if not data:
             break
         shown += data
-        if answer and b"? " in shown[-200:] or answer and b"] " in shown[-200:]:
-            os.write(fd, answer.encode() + b"\n")
-            answer = None
+        if answers and re.search(rb"(\? |\] )$", shown[answered:]):
+            answered = len(shown)
+            os.write(fd, answers.pop(0).encode() + b"\n")
     _, status = os.waitpid(pid, 0)
     os.close(fd)
     return os.waitstatus_to_exitcode(status), shown
@@ -134,21 +138,37 @@ def test_questions_at_a_terminal():
         write(f"{t.source}/f", b"new")
         write(f"{t.target}/f", b"mine")
         sender, token = t.send("f")
-        status, shown = run_on_terminal(t, token, answer="r")
+        status, shown = run_on_terminal(t, token, answers=["r"])
         sender.finish()
         expect(status == 0 and open(f"{t.target}/f (1)", "rb").read() == b"new", f"{status}: {shown!r}")
         sender, token = t.send("f")
-        status, shown = run_on_terminal(t, token, answer="q")
+        status, shown = run_on_terminal(t, token, answers=["q"])
         sender.finish(status=3)
         expect(status == 3 and open(f"{t.target}/f", "rb").read() == b"mine", f"{status}: {shown!r}")
         sender, token = t.send("f")
-        status, shown = run_on_terminal(t, token, "--ask", answer="n")
+        status, shown = run_on_terminal(t, token, "--ask", answers=["n"])
         sender.finish(status=3)
         expect(status == 3 and b"you said no" in shown, f"{status}: {shown!r}")
         sender, token = t.send("f")
-        status, shown = run_on_terminal(t, token, "--ask", "--overwrite", answer="y")
+        status, shown = run_on_terminal(t, token, "--ask", "--overwrite", answers=["y"])
         sender.finish()
         expect(status == 0 and open(f"{t.target}/f", "rb").read() == b"new", f"{status}: {shown!r}")
+
+
+def test_what_was_typed_before_a_question_is_no_answer():
+    need_terminal()
+    with Transfer() as t:
+        write(f"{t.source}/f", b"new")
+        write(f"{t.target}/f", b"mine")
+        sender, token = t.send("f")
+        status, shown = run_on_terminal(t, token, "--ask", ahead="y\no\n", answers=["n"])
+        sender.finish(status=3)
+        expect(status == 3 and b"you said no" in shown, f"{status}: {shown!r}")
+        sender, token = t.send("f")
+        status, shown = run_on_terminal(t, token, "--ask", answers=["y\no", "q"])
+        sender.finish(status=3)
+        expect(status == 3 and b"f exists; nothing was received" in shown, f"{status}: {shown!r}")
+        expect(open(f"{t.target}/f", "rb").read() == b"mine", "overwritten unasked")
 
 
 def test_what_looks_like_a_path_but_is_none():
