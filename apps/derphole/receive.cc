@@ -47,11 +47,6 @@ std::string safe_for_terminal(std::string_view text) {
   return out;
 }
 
-bool exists(const std::string& path) {
-  struct stat info {};
-  return ::lstat(path.c_str(), &info) == 0;
-}
-
 bool can_ask() {
   return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1;
 }
@@ -179,17 +174,9 @@ public:
   io::Destination destination(const transfer::Manifest& manifest) override {
     const std::string& output = options_.output;
     if (output.empty()) return {};
-    struct stat info {};
-    const bool there = ::stat(output.c_str(), &info) == 0;
-    if (there && S_ISDIR(info.st_mode)) return {.directory = output, .only_name = {}};
     std::uint32_t top = 0;
     for (std::uint32_t i = 0; i < manifest.size(); ++i) top += manifest[i].parent == transfer::kTop;
-    if (output.back() == '/' || top > 1) {
-      if (::mkdir(output.c_str(), 0777) != 0)
-        throw io::DiskError(
-            fmt::format("cannot create {}: {}", printable(output, 1000), std::strerror(errno)));
-      return {.directory = output, .only_name = {}};
-    }
+    if (output_is_directory(top)) return {.directory = output, .only_name = {}};
     const auto slash = output.rfind('/');
     io::Destination out;
     out.only_name = slash == std::string::npos ? output : output.substr(slash + 1);
@@ -205,10 +192,15 @@ public:
     if (options_.ask && !accepts(manifest))
       return std::unexpected(declined(io::ReceiveProblem::Kind::Declined, "you said no"));
     io::WritePlan plan;
-    if (manifest.is_text() && !options_.output.empty() && exists(options_.output)) {
-      const auto conflict = what_to_do(options_.output);
-      if (!conflict) return std::unexpected(conflict.error());
-      text_conflict_ = *conflict;
+    if (manifest.is_text() && !options_.output.empty()) {
+      std::string path = options_.output;
+      if (output_is_directory(1)) path.append(path.back() == '/' ? "" : "/").append(manifest.name(0));
+      text_file_.emplace(path);
+      if (text_file_->is_taken()) {
+        const auto conflict = what_to_do(path);
+        if (!conflict) return std::unexpected(conflict.error());
+        text_file_->decide(*conflict);
+      }
     }
     for (const std::uint32_t entry : taken) {
       const auto conflict = what_to_do(std::string(manifest.name(entry)));
@@ -230,9 +222,8 @@ public:
   }
 
   void show_text(const std::string& text) override {
-    if (!options_.output.empty()) {
-      if (auto saved = io::save_text(options_.output, text, text_conflict_))
-        reporter_.event("placed", {{"path", Reporter::text(*saved)}});
+    if (text_file_) {
+      text_path_ = text_file_->save(text);
       return;
     }
     const bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -240,6 +231,17 @@ public:
   }
 
 private:
+  // Whether what comes goes into what the person named; makes the directory if it has to be one.
+  bool output_is_directory(std::uint32_t things) const {
+    const std::string& output = options_.output;
+    struct stat info {};
+    if (::stat(output.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return true;
+    if (output.back() != '/' && things <= 1) return false;
+    if (::mkdir(output.c_str(), 0777) != 0)
+      throw io::DiskError(fmt::format("cannot create {}: {}", printable(output, 1000), std::strerror(errno)));
+    return true;
+  }
+
   std::string ask(const std::string& question) {
     auto answer = ask_line(reporter_, question, &receiving_->stopping());
     if (!answer) throw io::Stopped();
@@ -288,16 +290,19 @@ private:
     reporter_.line("What arrived is kept: the same `send` and `receive` go on where this stopped.");
   }
 
+  void tell_place(const std::string& path) {
+    reporter_.event("placed", {{"path", Reporter::text(path)}});
+    reporter_.line(printable(path, 5000));
+  }
+
   Exit finish() {
     receiving_->forget();
     const io::ReceiveReport& report = receiving_->report();
     std::vector<io::FileDigest> digests;
     for (const auto& [path, sha256] : report.digests) digests.push_back({path, sha256});
     show_digests(reporter_, digests, report.check_string);
-    for (const std::string& path : report.outcome.placed) {
-      reporter_.event("placed", {{"path", Reporter::text(path)}});
-      reporter_.line(printable(path, 5000));
-    }
+    for (const std::string& path : report.outcome.placed) tell_place(path);
+    if (text_path_) tell_place(*text_path_);
     for (const std::string& failure : report.failures) {
       reporter_.event("file-failed", {{"message", Reporter::text(failure)}});
       reporter_.line("not received: " + failure);
@@ -319,7 +324,9 @@ private:
   std::string paused_;
   Stalls stalls_;
   bool accepted_ = false;
-  io::Conflict text_conflict_ = io::Conflict::Refuse;
+  // The receiving thread's, until it has ended.
+  std::optional<io::TextFile> text_file_;
+  std::optional<std::string> text_path_;  // where it was saved
 };
 
 }  // namespace

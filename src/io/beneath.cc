@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <dirent.h>
 #include <memory>
 
@@ -78,6 +79,14 @@ std::expected<void, int> remove_beneath(int directory, const std::string& name, 
   }
   if (::unlinkat(directory, name.c_str(), AT_REMOVEDIR) != 0) return std::unexpected(errno);
   return {};
+}
+
+std::string absolute(const std::string& path) {
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return path;
+  std::string out = real;
+  std::free(real);
+  return out;
 }
 
 std::int64_t to_ns(const timespec& time) {

@@ -24,6 +24,9 @@ std::expected<std::vector<std::string>, int> names_in(int directory);
 /// Removes an entry and everything below it, following nothing. Errors: errno of the first failure.
 std::expected<void, int> remove_beneath(int directory, const std::string& name, int depth = 0);
 
+/// For what is shown: with links resolved, or as it is where that cannot be done.
+std::string absolute(const std::string& path);
+
 std::int64_t to_ns(const timespec& time);
 timespec to_timespec(std::int64_t ns);
 

@@ -13,35 +13,48 @@
 #include "transfer/name_rules.hh"
 
 namespace dh::io {
-namespace {
 
-[[noreturn]] void fail(const std::string& path, int error) {
-  throw DiskError(fmt::format("cannot save the text as {}: {}", printable(path, 1000), std::strerror(error)));
-}
-
-}  // namespace
-
-std::optional<std::string> save_text(const std::string& path, const std::string& text, Conflict conflict) {
+TextFile::TextFile(const std::string& path) : path_(path) {
   const auto slash = path.rfind('/');
   const std::string above = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  if (!transfer::check_component(name)) fail(path, EISDIR);
-  const Fd folder(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder) fail(path, errno);
+  name_ = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (!transfer::check_component(name_)) fail(EISDIR);
+  folder_ = Fd(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder_ || ::faccessat(folder_.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) fail(errno);
+  directory_ = absolute(above);
+}
+
+void TextFile::fail(int error) const {
+  throw DiskError(
+      fmt::format("cannot save the text as {}: {}", printable(path_, 1000), std::strerror(error)));
+}
+
+bool TextFile::is_taken() const {
   struct stat info {};
-  const bool taken = ::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
-  if (taken && S_ISDIR(info.st_mode)) fail(path, EISDIR);
-  if (taken && conflict == Conflict::Skip) return std::nullopt;
-  auto part = TemporaryFile::create(folder.get(), ".derphole-text-", 0666);
-  if (!part) fail(path, part.error());
-  if (const auto written = part->write(text); !written) fail(path, written.error());
-  if (::fsync(part->fd().get()) != 0) fail(path, errno);
+  return ::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void TextFile::decide(Conflict conflict) {
+  conflict_ = conflict;
+  struct stat info {};
+  const bool is_directory =
+      ::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
+  if (is_directory && conflict == Conflict::Overwrite) fail(EISDIR);
+}
+
+std::optional<std::string> TextFile::save(const std::string& text) {
+  if (conflict_ == Conflict::Skip && is_taken()) return std::nullopt;
+  auto part = TemporaryFile::create(folder_.get(), ".derphole-text-", 0666);
+  if (!part) fail(part.error());
+  if (const auto written = part->write(text); !written) fail(written.error());
+  if (::fsync(part->fd().get()) != 0) fail(errno);
   TreePlacer placer;
-  const auto placed = placer.place(folder.get(), part->name(), folder.get(), name, conflict);
-  if (!placed) fail(path, placed.error());
+  const auto placed = placer.place(folder_.get(), part->name(), folder_.get(), name_, conflict_);
+  if (!placed) fail(placed.error());
+  if (conflict_ == Conflict::Skip && !placed->moved_whole) return std::nullopt;  // taken meanwhile
   part->moved();
-  (void)::fsync(folder.get());
-  return slash == std::string::npos ? placed->name : path.substr(0, slash + 1) + placed->name;
+  (void)::fsync(folder_.get());
+  return directory_ + (directory_ == "/" ? "" : "/") + placed->name;
 }
 
 }  // namespace dh::io

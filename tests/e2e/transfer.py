@@ -402,6 +402,48 @@ def test_a_text_into_a_file():
         expect(sorted(os.listdir(t.target)) == ["note", "note (1)"], f"{os.listdir(t.target)}")
 
 
+def test_a_text_into_a_directory():
+    with Transfer() as t:
+        os.mkdir(f"{t.target}/there")
+        text = "text"  # what the sender calls it
+        for number, (args, status, name, content) in enumerate((
+                (["there"], 0, f"there/{text}", b"0"), (["there"], 7, f"there/{text}", b"0"),
+                (["there/", "--overwrite"], 0, f"there/{text}", b"2"), (["there", "--rename"], 0, f"there/{text} (1)", b"3"),
+                (["there", "--skip"], 0, f"there/{text}", b"2"), (["new/"], 0, f"new/{text}", b"5"),
+                (["no/such/"], 7, None, None), (["no/such/place"], 7, None, None))):
+            sender, token = t.send("--text", str(number))
+            receiver = t.receive(token, "--json", "-o", *args)
+            receiver.finish(30, status)
+            sender.finish(30, 0 if status == 0 else 1)
+            happened = [e["event"] for e in events(receiver)]
+            expect(("accepted" in happened) == (status == 0), f"{args}: {happened}")
+            placed = [e["path"] for e in events(receiver) if e["event"] == "placed"]
+            expect(placed == ([f"{t.target}/{name}"] if status == 0 and "--skip" not in args else []), f"{args}: {placed}")
+            if name:
+                with open(f"{t.target}/{name}", "rb") as file:
+                    expect(file.read() == content, f"{args}: not {content}")
+        os.mkdir(f"{t.target}/taken")
+        os.mkdir(f"{t.target}/taken/{text}")
+        sender, token = t.send("--text", "x")
+        receiver = t.receive(token, "--json", "-o", "taken", "--overwrite")
+        receiver.finish(30, 7)
+        sender.finish(30, 1)
+        expect("accepted" not in [e["event"] for e in events(receiver)], receiver.stderr())
+
+
+def test_a_text_into_a_directory_asks_about_the_file():
+    need_terminal()
+    with Transfer() as t:
+        write(f"{t.target}/there/text", b"mine")
+        sender, token = t.send("--text", "new")
+        status, shown = run_on_terminal(t, token, "-o", "there", answers=["r"])
+        sender.finish()
+        expect(status == 0 and b"there/text exists." in shown, f"{status}: {shown!r}")
+        expect(f"{t.target}/there/text (1)".encode() in shown, f"{shown!r}")
+        expect(open(f"{t.target}/there/text (1)", "rb").read() == b"new", "not renamed")
+        expect(open(f"{t.target}/there/text", "rb").read() == b"mine", "not left alone")
+
+
 def test_the_wrong_token_is_told_apart():
     with Transfer() as t:
         listener, token = t.world.listen(t.server)

@@ -123,6 +123,12 @@ TEST_F(TransferTest, AScanEndsWhenItIsTold) {
   EXPECT_EQ(scan_tree({from("d")}, {.excludes = {}, .follow = false, .stop = &stop})->manifest.size(), 1u);
 }
 
+std::optional<std::string> save_text(const std::string& path, const std::string& text, Conflict conflict) {
+  TextFile file(path);
+  file.decide(conflict);
+  return file.save(text);
+}
+
 TEST_F(TransferTest, ATextIsSavedAsCarefullyAsAFile) {
   const std::string path = to("note.txt");
   EXPECT_EQ(save_text(path, "one", Conflict::Refuse), path);
@@ -140,6 +146,29 @@ TEST_F(TransferTest, ATextIsSavedAsCarefullyAsAFile) {
   EXPECT_EQ(read_file(scratch / "victim"), "safe");
   EXPECT_THROW(save_text(scratch / "to", "x", Conflict::Overwrite), DiskError);
   EXPECT_THROW(save_text(to("no/such/place"), "x", Conflict::Refuse), DiskError);
+  EXPECT_FALSE(has_leftovers());
+}
+
+TEST_F(TransferTest, WhatForbidsATextIsKnownBeforeItIsHere) {
+  fs::create_directories(to("d"));
+  EXPECT_THROW(TextFile(to("no/such/place")), DiskError);
+  EXPECT_THROW(TextFile(to("d/")), DiskError);
+  EXPECT_THROW(TextFile(to("..")), DiskError);
+  if (::geteuid() != 0) {
+    ::chmod(to("d").c_str(), 0500);
+    EXPECT_THROW(TextFile(to("d/f")), DiskError);
+    ::chmod(to("d").c_str(), 0700);
+  }
+  TextFile directory(to("d"));
+  EXPECT_TRUE(directory.is_taken());
+  EXPECT_THROW(directory.decide(Conflict::Overwrite), DiskError);
+  EXPECT_EQ(save_text(to("d"), "x", Conflict::Skip), std::nullopt);
+  EXPECT_EQ(save_text(to("d"), "x", Conflict::Rename), to("d (1)"));
+  TextFile fresh(to("fresh"));
+  EXPECT_FALSE(fresh.is_taken());
+  write_file(to("fresh"), "somebody's, meanwhile");
+  EXPECT_THROW(fresh.save("x"), DiskError);
+  EXPECT_EQ(read_file(to("fresh")), "somebody's, meanwhile");
   EXPECT_FALSE(has_leftovers());
 }
 
