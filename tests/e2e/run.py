@@ -274,16 +274,20 @@ def test_cipher_backends_are_chosen_and_speak_to_each_other():
 
 
 def both_ways(variable, pairs, size, wrong):
-    """Transfers with an environment variable set for listener and sender; anything else than on or off is refused in one line."""
-    with World(BINARY) as world:
+    """Direct transfers with an environment variable set for listener and sender; anything else than on or off is refused in one line."""
+    flags = ("--require-direct", "--verbose")  # over a relay there is no datagram that the variable could change
+    with World(BINARY, direct=True) as world:
         _, server = world.relay()
         source = world.path("source")
         make_file(source, size)
         for listening, sending in pairs:
-            listener, token = world.listen(server, env={variable: listening})
-            world.pipe(token, source, env={variable: sending}).finish(60)
+            listener, token = world.listen(server, *flags, env={variable: listening})
+            sender = world.pipe(token, source, *flags, env={variable: sending})
+            sender.finish(60)
             listener.finish(60)
             expect(sha256(source) == sha256(world.path("received")), f"{sending} to {listening}: bytes changed")
+            for process in (listener, sender):
+                expect(process.has_line("^connected-direct$"), f"{sending} to {listening}: {process.stderr()}")
         process = world.start("pipe", token, env={variable: wrong})
         process.finish(5, 2)
         expect(len(process.stderr().splitlines()) == 1 and wrong in process.stderr() and "on or off" in process.stderr(), process.stderr())
