@@ -471,8 +471,13 @@ TEST_F(HostileTransfer, AMillionSwapsOfDirectoriesForLinksGetNothingOutside) {
   for (const std::uint32_t entry : {2u, 3u, 4u, 5u}) good.block(entry, 0, 4).end(entry, 4);
   good.over();
 
+  EXPECT_TRUE(receive(good).in_place);  // as long as nobody swaps
+  EXPECT_EQ(read_file(scratch / "to/race/inner/f2"), "AAAA");
+  for (const std::string name : {"f0", "f1", "inner/f2", "inner/f3", "new"})
+    EXPECT_TRUE(fs::remove(scratch / ("to/race/" + name))) << name;
+
+  Swapper inside(scratch / "to/race", "inner", "link");  // opens that: `top` must not have begun
   Swapper top(scratch / "to", "race", "link");
-  Swapper inside(scratch / "to/race", "inner", "link");
   const auto begin = std::chrono::steady_clock::now();
   std::uint64_t transfers = 0, in_place = 0;
   while (top.swaps() + inside.swaps() < kSwaps && std::chrono::steady_clock::now() - begin < kPatience) {
