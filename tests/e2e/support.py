@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 
 class Failure(Exception):
@@ -241,6 +242,10 @@ def run_tests(tests, argv=None):
         except (Failure, OSError, subprocess.SubprocessError) as error:
             failed += 1
             print(f"FAIL  {name}: {error}", flush=True)
+        except Exception as error:  # the test itself is broken: the others still count
+            failed += 1
+            print(f"FAIL  {name}: {type(error).__name__}: {error}", flush=True)
+            traceback.print_exc()
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or passed == 0 else 0
 

@@ -5,11 +5,13 @@ import os
 import socket
 import struct
 
+from support import Failure
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Ended(Exception):
+class Ended(Failure):
     """The bytes are over."""
 
 
@@ -24,7 +26,7 @@ class WebSocket:
         while len(self.data) < size:
             piece = self.connection.recv(1 << 16)
             if not piece:
-                raise Ended
+                raise Ended("the connection ended where a WebSocket message should have come")
             self.data += piece
         out, self.data = self.data[:size], self.data[size:]
         return out
