@@ -77,9 +77,10 @@ class Process:
         merged.update(env or {})
         self.args = args
         self.started = time.monotonic()
+        self.has_group = bool(prefix)  # some prefixes become the program, some, as strace, have it as a child
         self.child = subprocess.Popen([*prefix, *args], stdin=stdin if stdin is not None else subprocess.DEVNULL,
                                       stdout=stdout if stdout is not None else subprocess.DEVNULL,
-                                      stderr=subprocess.PIPE, env=merged, cwd=cwd)
+                                      stderr=subprocess.PIPE, env=merged, cwd=cwd, start_new_session=self.has_group)
         self.lines = []
         self.changed = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -139,7 +140,10 @@ class Process:
 
     def kill(self):
         if self.child.poll() is None:
-            self.child.kill()
+            if self.has_group:
+                os.killpg(self.child.pid, signal.SIGKILL)
+            else:
+                self.child.kill()
             self.child.wait()
 
     def peak_rss_mib(self):
