@@ -17,6 +17,10 @@ import tempfile
 import threading
 import time
 
+# Behind our own directory: there is a transfer.py in both.
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "e2e"))
+from support import Failure  # noqa: E402
+
 NAMES = ("inet", "srv", "gwa", "gwb", "a1", "b1")
 RELAYS = ("5.5.5.10", "5.5.5.11")
 GATEWAYS = {"a": ("gwa", "5.5.5.21", "192.168.11"), "b": ("gwb", "5.5.5.22", "192.168.12")}
@@ -95,12 +99,19 @@ def rules(kind, public, inside):
     }[kind]()
 
 
-
 def run(command, check=True, stdin=None):
     result = subprocess.run(command, shell=True, capture_output=True, text=True, input=stdin)
     if check and result.returncode != 0:
-        sys.exit(f"lab: {command}\n{result.stderr[:2000]}")
+        raise Failure(f"{command}: {result.stderr.strip()[:2000]}")
     return result.stdout
+
+
+def status_of(main):
+    """For sys.exit(): main's status, or one line about the lab that did not do as it was told."""
+    try:
+        return main()
+    except Failure as failure:
+        return f"lab: {failure}"
 
 
 def why_not():
@@ -137,7 +148,7 @@ class Process:
                 if found:
                     return found
             time.sleep(0.01)
-        sys.exit(f"lab: no line like {pattern} came; got:\n" + "\n".join(text for _, text in self.lines))
+        raise Failure(f"no line like {pattern} came; got:\n" + "\n".join(text for _, text in list(self.lines)))
 
     def first(self, pattern):
         return next((when for when, text in list(self.lines) if re.search(pattern, text)), None)
@@ -151,13 +162,13 @@ class Wire:
         self.child = subprocess.Popen([program, "--a", left, "--b", right], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lab.children.append(self.child)
         if (answer := self.child.stdout.readline().strip()) != "ready":
-            sys.exit(f"lab: lab_wire said: {answer}")
+            raise Failure(f"lab_wire said: {answer}")
 
     def tell(self, command):
         self.child.stdin.write(command + "\n")
         self.child.stdin.flush()
         if (answer := self.child.stdout.readline().strip()).startswith("error"):
-            sys.exit(f"lab: {command}: {answer}")
+            raise Failure(f"lab_wire said to {command}: {answer}")
         return answer
 
 

@@ -109,7 +109,7 @@ def port_mapping(p, only=None):
     p.seconds, p.route = 5.0, r"5\.5\.5\.21"
     yield
     if home.mappings():
-        sys.exit("the mapping is still there after the end")
+        raise natlab.Failure("the mapping is still there after the end")
     p.note = "mapping deleted"
 
 
@@ -312,7 +312,7 @@ def many_addresses(p):
     counts = [int(line.split("packets ")[1].split()[0]) for line in lab.on("b1", "nft list table ip watch").splitlines() if "packets" in line]
     p.note = f"{counts[0]} packets to forbidden addresses, {counts[1]} to third parties"
     if counts[0] or counts[1] > 120:
-        sys.exit(p.note)
+        raise natlab.Failure(p.note)
 
 
 WIRED = {"delayed": ("srv", "gwa", "gwb"), "lossy": ("srv", "gwa", "gwb"), "mtu_hole": ("srv", "gwa", "gwb"),
@@ -327,8 +327,19 @@ WITH_ROUTER = {place.__name__ for place in PLACES if "port_mapping" in place.__n
 
 
 def visit(binary, place):
+    lab = natlab.Lab(binary, WIRED.get(place.__name__, ()))
+    try:
+        return travel(lab, place)
+    except natlab.Failure as failure:
+        print(f"FAIL {place.__name__.replace('_', '-'):32} {failure}", flush=True)
+        return False
+    finally:
+        lab.close()
+
+
+def travel(lab, place):
+    """Runs the place's transfer and prints its line; true: all was as it should be."""
     name = place.__name__
-    lab = natlab.Lab(binary, WIRED.get(name, ()))
     p = Place(lab)
     steps = place(p)
     if steps is not None:
@@ -347,7 +358,7 @@ def visit(binary, place):
     try:
         if steps is not None:
             next(steps, None)
-    except SystemExit as failure:
+    except natlab.Failure as failure:
         problems.append(str(failure))
     longest, when = max(transfer.gaps)
     direct = transfer.seconds_to_direct()
@@ -359,7 +370,6 @@ def visit(binary, place):
         for home in p.routers:
             with open(os.path.join(home.home, "log"), encoding="utf-8") as log:
                 print("".join(f"       {line}" for line in log.readlines()[-12:]))
-    lab.close()
     return not problems
 
 
@@ -380,4 +390,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(natlab.status_of(main))

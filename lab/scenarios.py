@@ -62,7 +62,11 @@ def main():
     failed = 0
     lab = natlab.Lab(sys.argv[1])
     for name in names:
-        failed += not scenario(lab, name, *SCENARIOS[name])
+        try:
+            failed += not scenario(lab, name, *SCENARIOS[name])
+        except natlab.Failure as failure:
+            failed += 1
+            print(f"FAIL {name:28} {failure}", flush=True)
         lab.restore_public_address("a", "5.5.5.31")
     lab.close()
     print(f"{len(names)} scenarios, {failed} failed")
@@ -70,4 +74,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(natlab.status_of(main))

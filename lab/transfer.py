@@ -5,6 +5,8 @@ import subprocess
 import threading
 import time
 
+from natlab import Failure
+
 PATIENCE = 60  # seconds beyond the feeding: then the session hangs, and is killed
 
 
@@ -15,6 +17,7 @@ class Transfer:
         self.gaps = [(0.0, 0.0)]
         self.received = hashlib.sha256()
         self.bytes = 0
+        self.trouble = None  # what an action could not do
         self.started = time.monotonic()
         sink, token = lab.listen(listener, stdout=subprocess.PIPE)
         self.listener = sink
@@ -32,6 +35,8 @@ class Transfer:
         reader.join()
         actor.join()
         self.sender.reader.join()
+        if self.trouble:
+            raise self.trouble
         self.whole = self.status == (0, 0) and sent.digest() == self.received.digest()
 
     def _feed(self, seconds, rate, idle):
@@ -64,7 +69,11 @@ class Transfer:
     def _act(self, actions):
         for when, what in actions:
             time.sleep(max(0.0, self.started + when - time.monotonic()))
-            what()
+            try:
+                what()
+            except Failure as failure:
+                self.trouble = failure
+                return
 
     def _kill(self):
         for process in (self.sender, self.listener):

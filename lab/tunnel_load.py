@@ -432,7 +432,7 @@ def main():
             word, note = "ok", scenario(options)
         except Missing as missing:
             word, note = "skip", f"SKIPPED: {missing}"
-        except (Broken, OSError, ValueError, subprocess.SubprocessError) as error:
+        except (Broken, natlab.Failure, OSError, ValueError, subprocess.SubprocessError) as error:
             word, note = "FAIL", str(error)
         counts[word] += 1
         print(f"{word:4} {name} ({time.monotonic() - started:.0f} s): {note}", flush=True)
