@@ -5,6 +5,7 @@ Two homes behind NATs in namespaces (natlab.py). A line for each scenario: ok, F
 `--freeze`: how long both processes are stopped in `frozen` (10).
 """
 import argparse
+import functools
 import hashlib
 import http.server
 import json
@@ -19,7 +20,8 @@ import threading
 import time
 
 import natlab
-from tunnel_world import PATIENCE, Broken, Missing, Ticker, Tunnel, expect, raise_descriptor_limit
+from support import Missing, expect, run_tests
+from tunnel_world import PATIENCE, Ticker, Tunnel, raise_descriptor_limit
 
 RTT_MS = 40
 MEMORY_LIMIT = 256  # MiB of each process
@@ -422,22 +424,8 @@ def main():
         print(f"SKIPPED tunnel scenarios: {reason}")
         return 0
     raise_descriptor_limit()
-    counts = {"ok": 0, "FAIL": 0, "skip": 0}
-    for scenario in SCENARIOS:
-        name = scenario.__name__.replace("_", "-")
-        if options.words and not any(word in name for word in options.words):
-            continue
-        started = time.monotonic()
-        try:
-            word, note = "ok", scenario(options)
-        except Missing as missing:
-            word, note = "skip", f"SKIPPED: {missing}"
-        except (Broken, natlab.Failure, OSError, ValueError, subprocess.SubprocessError) as error:
-            word, note = "FAIL", str(error)
-        counts[word] += 1
-        print(f"{word:4} {name} ({time.monotonic() - started:.0f} s): {note}", flush=True)
-    print(f"{counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
-    return 1 if counts["FAIL"] or not counts["ok"] else 0
+    scenarios = [functools.update_wrapper(functools.partial(scenario, options), scenario) for scenario in SCENARIOS]
+    return run_tests(scenarios, [sys.argv[0], options.binary, *(word.replace("-", "_") for word in options.words)])
 
 
 if __name__ == "__main__":

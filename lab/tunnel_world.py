@@ -10,22 +10,10 @@ import threading
 import time
 
 import natlab
+from support import Failure, expect
 
 DESCRIPTORS = 16384
 PATIENCE = 15  # seconds for anything that should take less than one
-
-
-class Broken(Exception):
-    """One sentence: what was expected and what happened."""
-
-
-class Missing(Exception):
-    """What a scenario needs is not here; one clause."""
-
-
-def expect(condition, sentence):
-    if not condition:
-        raise Broken(sentence)
 
 
 def raise_descriptor_limit():
@@ -119,7 +107,7 @@ class Tunnel:
         for line in self.lab.on(host, "ss -Hulnp4").splitlines():
             if f"pid={pid}," in line:
                 return int(line.split()[3].rsplit(":", 1)[1])
-        raise Broken(f"the program on {host} has no UDP socket")
+        raise Failure(f"the program on {host} has no UDP socket")
 
     def close(self):
         if self.share and self.open:
