@@ -274,8 +274,9 @@ def lossy(options):
     return "; ".join(told)
 
 
-def through_fault(options, begin, end, length, ending="connected-direct"):
-    """Open connections through a fault: `begin(tunnel)`, `length` seconds, `end(tunnel)`. All must live, and bytes flow soon after."""
+def through_fault(options, begin, end, length, afterwards=lambda tunnel: None):
+    """Open connections through a fault: `begin(tunnel)`, `length` seconds, `end(tunnel)`. All must live, bytes flow soon after, and after
+    `afterwards(tunnel)` the tunnel is direct again."""
     tunnel = Tunnel(options.binary)
     try:
         tunnel.serve_echo(ECHO)
@@ -290,8 +291,8 @@ def through_fault(options, begin, end, length, ending="connected-direct"):
             time.sleep(0.02)
         waits = [ticker.first_after(healed) for ticker in tickers]
         expect(None not in waits, f"nothing flows {AFTER_FAULT} s after the fault; {[ticker.trouble for ticker in tickers]}")
-        if ending:
-            tunnel.wait_path(ending, 20)
+        afterwards(tunnel)
+        tunnel.wait_path("connected-direct", 20)
         time.sleep(0.5)
         for ticker in tickers:
             ticker.finish()
@@ -318,7 +319,7 @@ def rebinding(options):
 
 
 def relay_killed(options):
-    """On the relay, which is killed, comes back after 3 s, and UDP is back later."""
+    """On the relay, which is killed and comes back after 3 s; UDP is back when bytes flow over it again."""
     def begin(tunnel):
         tunnel.lab.cut_udp("a")
         tunnel.wait_path("connected-relay")
@@ -329,7 +330,11 @@ def relay_killed(options):
     def end(tunnel):
         for address in natlab.RELAYS:
             tunnel.lab.start_relay(address)
-    return through_fault(options, begin, end, 3, ending=None)
+
+    def afterwards(tunnel):
+        expect(tunnel.paths()[-1][1] == "connected-relay", "the tunnel is not on the relay")
+        tunnel.lab.heal("a")
+    return through_fault(options, begin, end, 3, afterwards)
 
 
 def relay_killed_while_direct(options):
