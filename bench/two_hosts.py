@@ -83,6 +83,8 @@ class TwoHosts:
         atexit.unregister(self.close)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
+        for side in "ab":  # what our children have started as well: sshd's sessions, the programs of a shell
+            subprocess.run(f"ip netns pids {self.name(side)} | xargs -r kill -9", shell=True, capture_output=True, check=False)
         for child in self.children:
             if child.returncode is None:
                 child.kill()
@@ -134,6 +136,7 @@ class Watched:
     def finish(self, patience=PATIENCE, good=(0,)):
         """Waits; returns CPU seconds. Failed with its last words when it did not end well."""
         killer = threading.Timer(patience, self.child.kill)
+        killer.daemon = True  # a signal may end us in the middle of this, and the exit waits for the other kind of thread
         killer.start()
         _, status, usage = os.wait4(self.child.pid, 0)
         killer.cancel()

@@ -53,13 +53,14 @@ def through_the_wire(binary, cell):
     sent, received, marks = hashlib.sha256(data), hashlib.sha256(), []
     del data
     listener, token = lab.listen(stdout=subprocess.PIPE)
-    reader = threading.Thread(target=drain, args=(listener.child.stdout, marks, received))
+    reader = threading.Thread(target=drain, args=(listener.child.stdout, marks, received), daemon=True)
     reader.start()
     wire.tell(f"set both rate {rate:g}mbit")
     wire.tell(f"set {LOSSY} loss {loss:g}")
     with open(source, "rb") as stdin:
         sender = lab.start("b1", ["pipe", "--require-direct", "--wait", "30s", token], stdin=stdin)
     watchdog = threading.Timer(LIMIT, lambda: [process.child.kill() for process in (sender, listener)])
+    watchdog.daemon = True  # a signal that ends us does not wait for it
     watchdog.start()
     status = sender.child.wait(), listener.child.wait()
     watchdog.cancel()

@@ -92,6 +92,7 @@ def one(lab, source, way, limit):
         receiver.wait_for(r'"event":"progress"', 30)
         threading.Timer(HEAL_AFTER, lab.heal, "a").start()
     watchdog = threading.Timer(PATIENCE, lambda: [p.child.kill() for p in (sender, receiver)])
+    watchdog.daemon = True  # a signal that ends us does not wait for it
     watchdog.start()
     status = sender.child.wait(), receiver.child.wait()
     seconds = time.monotonic() - started

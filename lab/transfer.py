@@ -28,6 +28,7 @@ class Transfer:
         actor = threading.Thread(target=self._act, args=(actions,), daemon=True)
         actor.start()
         watchdog = threading.Timer(seconds + PATIENCE, self._kill)
+        watchdog.daemon = True  # a signal that ends us does not wait for it
         watchdog.start()
         sent = self._feed(seconds, rate, idle)
         self.status = self.sender.child.wait(), sink.child.wait()
