@@ -8,7 +8,6 @@ CPU time and memory are those of the sending and the receiving program alone. A 
 """
 import argparse
 import atexit
-import hashlib
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from two_hosts import ADDRESSES, Failed, TwoHosts, Watched, big_pipe, why_not
+from two_hosts import ADDRESSES, Failed, TwoHosts, Watched, big_pipe, sha256, why_not
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -32,11 +31,6 @@ YARDSTICK = "iperf3, TCP in clear"
 
 def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Bench:

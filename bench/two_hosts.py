@@ -1,6 +1,7 @@
 """Two namespaces on one veth pair, for measuring between them. Root; names carry the process id; all is gone at exit, whatever the exit."""
 import atexit
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +26,11 @@ def why_not():
     tried = subprocess.run(f"ip netns add {name} && ip netns exec {name} ip link set lo up", shell=True, capture_output=True, check=False)
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return "" if tried.returncode == 0 else "network namespaces are not allowed here"
+
+
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class TwoHosts:
