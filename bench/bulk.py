@@ -7,71 +7,40 @@ The cases run one after the other, N rounds of them; the table has medians, rati
 CPU time and memory are those of the sending and the receiving program alone. A transfer that stayed on the relay is told, not counted.
 """
 import argparse
-import atexit
 import json
 import os
 import platform
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
-from two_hosts import ADDRESSES, Failed, TwoHosts, Watched, big_pipe, sha256, why_not
+from two_hosts import ADDRESSES, Bench, Failed, Watched, big_pipe, say, sha256, ssh_words, sshd, why_not
 
 GIB = 1 << 30
 MIB = 1 << 20
 MAX_RELAY_SHARE = 0.1   # of a direct transfer: what crosses before the direct path is there
 FIRST_BYTES = 192 * MIB
 MAX_BYTES = 4 * GIB
+SSH_PORT = 5002
 MODES = ("whole", "cut")
 YARDSTICK = "iperf3, TCP in clear"
 
 
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-class Bench:
-    """The hosts, the relay and every case. A case returns what it measured: gbps, send and receive (CPU s/GiB), and what else it knows."""
+class Bulk(Bench):
+    """Every case. A case returns what it measured: gbps, send and receive (CPU s/GiB), and what else it knows."""
 
     def __init__(self, build, seconds):
-        self.build, self.seconds = os.path.abspath(build), seconds
-        self.binary = os.path.join(self.build, "derphole")
+        super().__init__(build, has_places=True)
+        self.seconds = seconds
         self.ends = self.tool("stream_ends")
-        self.dir = tempfile.mkdtemp(prefix="derphole-bench-")
-        self.places = {"disk": tempfile.mkdtemp(prefix="bench-", dir=self.build)}
-        if os.path.ismount("/dev/shm"):
-            self.places["tmpfs"] = tempfile.mkdtemp(prefix="derphole-bench-", dir="/dev/shm")
-        atexit.register(self.close)
-        self.made = [] if os.path.isdir("/run/sshd") else ["/run/sshd"]  # sshd wants it
         self.bytes = {}  # per case: as many as take about `seconds`; none yet in its first run
-        self.hosts = None
-        self.hosts = TwoHosts()
-        self.relay = Watched(self.hosts, "a", [self.binary, "relay", "--json", "--listen", f"{ADDRESSES['a']}:8443", "--stun", "off"],
-                             env=self.env(), stdout=subprocess.DEVNULL)
-        self.server = self.relay.event("relay")["derp_server"]
 
-    def close(self):
-        atexit.unregister(self.close)
-        if self.hosts:
-            self.hosts.close()
-        for path in (self.dir, *self.places.values(), *self.made):
-            shutil.rmtree(path, ignore_errors=True)
-
-    def tool(self, name):
-        return os.path.join(self.build, "bench", f"bench_{name}")
-
-    def env(self, backend=None):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DERPHOLE_") and k.lower() != "https_proxy"}
-        env.update(HOME=self.dir, XDG_STATE_HOME=self.dir, XDG_CACHE_HOME=self.dir)
-        if backend:
-            env["DERPHOLE_AEAD"] = backend
-        return env
+    def with_backend(self, backend):
+        return self.env(DERPHOLE_AEAD=backend)
 
     def has_backend(self, name):
-        return subprocess.run([self.binary, "version"], env=self.env(name), capture_output=True, check=False).returncode == 0
+        return subprocess.run([self.binary, "version"], env=self.with_backend(name), capture_output=True, check=False).returncode == 0
 
     def udp_limit(self, _):
         receiver = Watched(self.hosts, "a", [self.tool("udp_limit"), "receive", ADDRESSES["a"], "5000"], stdout=subprocess.PIPE)
@@ -97,19 +66,10 @@ class Bench:
 
     def ssh(self, case):
         """Memory to memory with the same cipher. The receiver's CPU time is that of sshd and its children, the sink among them."""
-        os.makedirs("/run/sshd", exist_ok=True)
-        for name in ("host", "user"):
-            if not os.path.exists(os.path.join(self.dir, name)):
-                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(self.dir, name)], check=True)
-        server = Watched(self.hosts, "a", [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", "5002",
-                                           "-h", os.path.join(self.dir, "host"), "-o", f"ListenAddress={ADDRESSES['a']}", "-o", "UsePAM=no",
-                                           "-o", "PidFile=none", "-o", f"AuthorizedKeysFile={self.dir}/user.pub", "-o", "StrictModes=no"])
-        time.sleep(0.3)
+        server = sshd(lambda args: Watched(self.hosts, "a", args), self.hosts.name("a"), self.dir, ADDRESSES["a"], SSH_PORT)
         source, stdin = self.source(self.bytes.get(case, FIRST_BYTES))
-        client = Watched(self.hosts, "b", ["ssh", "-F", "none", "-p", "5002", "-i", os.path.join(self.dir, "user"), "-o", "BatchMode=yes",
-                                           "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-                                           "-c", "aes256-gcm@openssh.com", f"root@{ADDRESSES['a']}", f"exec {self.ends} sink"],
-                         stdin=stdin, stdout=subprocess.PIPE)
+        client = Watched(self.hosts, "b", [*ssh_words(self.dir, SSH_PORT), "-c", "aes256-gcm@openssh.com", f"root@{ADDRESSES['a']}",
+                                           f"exec {self.ends} sink"], stdin=stdin, stdout=subprocess.PIPE)
         os.close(stdin)
         try:
             answer = client.child.stdout.read()
@@ -187,11 +147,11 @@ class Bench:
         """One listen and pipe; closes both descriptors."""
         drops = self.hosts.socket_drops("a")
         listener = Watched(self.hosts, "a", [self.binary, "listen", "--json", "--derp-server", self.server], stdout=stdout,
-                           env=self.env(case.backend))
+                           env=self.with_backend(case.backend))
         os.close(stdout)
         try:
             token = listener.event("token")["token"]
-            sender = Watched(self.hosts, "b", [self.binary, "pipe", "--json", token], stdin=stdin, env=self.env(case.backend))
+            sender = Watched(self.hosts, "b", [self.binary, "pipe", "--json", token], stdin=stdin, env=self.with_backend(case.backend))
         finally:
             os.close(stdin)
         send_cpu, receive_cpu = sender.finish(), listener.finish()
@@ -308,7 +268,7 @@ def main():
         say(f"SKIPPED: {why}")
         return
     about = machine()
-    bench = Bench(args.build, args.seconds)
+    bench = Bulk(args.build, args.seconds)
     try:
         todo = cases(bench, [word for word in args.only.split(",") if word])
         for counted in range(args.runs + 1):

@@ -8,11 +8,11 @@ what `kill -9` of the receiver costs on a long fat link, a direct path of 400 Mb
 ends when the last program has, and its result is compared with the source. The cases take turns, N rounds of them; the table has medians, ratios are within a round. Needs root.
 """
 import argparse
-import atexit
 import hashlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import statistics
@@ -21,18 +21,15 @@ import sys
 import tempfile
 import time
 
-from two_hosts import ADDRESSES, Failed, TwoHosts, Watched, sha256, why_not
+from two_hosts import ADDRESSES, Bench, Failed, TwoHosts, Watched, say, sha256, ssh_words, sshd, why_not
 
 FILE_BYTES = 4096
 PER_DIRECTORY = 500
 PATIENCE = 300
+SSH_PORT = 5002
 NEAR, FAR, LONG = (1000, 20), (400, 250), (300, 100)  # Mbit/s, ms
 KILLS = 12
 MIB = 1 << 20
-
-
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 class Wired(TwoHosts):
@@ -81,44 +78,16 @@ def listing(root):
     return digest.hexdigest()
 
 
-class Bench:
-    def __init__(self, build, hosts):
-        self.build, self.hosts = build, hosts
-        self.binary = os.path.join(build, "derphole")
-        self.dir = tempfile.mkdtemp(prefix="derphole-bench-")
-        self.places = {"disk": tempfile.mkdtemp(prefix="bench-", dir=build)}
-        if os.path.ismount("/dev/shm"):
-            self.places["tmpfs"] = tempfile.mkdtemp(prefix="derphole-bench-", dir="/dev/shm")
-        atexit.register(self.close)
-        self.made = [] if os.path.isdir("/run/sshd") else ["/run/sshd"]  # sshd wants it
-        self.relay = Watched(hosts, "a", [self.binary, "relay", "--json", "--listen", f"{ADDRESSES['a']}:8443", "--stun", "off"],
-                             env=self.env(), stdout=subprocess.DEVNULL)
-        self.server = self.relay.event("relay")["derp_server"]
+class Sending(Bench):
+    def __init__(self, build, make_hosts):
+        super().__init__(build, make_hosts, has_places=True)
         self.sshd = None
 
-    def close(self):
-        atexit.unregister(self.close)
-        self.hosts.close()
-        for path in (self.dir, *self.places.values(), *self.made):
-            shutil.rmtree(path, ignore_errors=True)
-
-    def env(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DERPHOLE_") and k.lower() != "https_proxy"}
-        return env | {"HOME": self.dir, "XDG_STATE_HOME": self.dir, "XDG_CACHE_HOME": self.dir}
-
-    def ssh_server(self):
-        """One sshd with keys of this run; returns the words of an ssh command to it."""
+    def ssh(self):
+        """An ssh command to the one sshd of this link, for a shell."""
         if self.sshd is None:
-            os.makedirs("/run/sshd", exist_ok=True)
-            for name in ("host", "user"):
-                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(self.dir, name)], check=True)
-            self.sshd = self.hosts.start("a", ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", "5002", "-h", f"{self.dir}/host",
-                                               "-o", f"ListenAddress={ADDRESSES['a']}", "-o", "UsePAM=no", "-o", "PidFile=none",
-                                               "-o", f"AuthorizedKeysFile={self.dir}/user.pub", "-o", "StrictModes=no"],
-                                         stderr=subprocess.DEVNULL)
-            time.sleep(0.5)
-        return (f"ssh -F none -p 5002 -i {self.dir}/user -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
-                "-o LogLevel=ERROR")
+            self.sshd = sshd(lambda args: self.hosts.start("a", args, stderr=subprocess.DEVNULL), self.hosts.name("a"), self.dir, ADDRESSES["a"], SSH_PORT)
+        return shlex.join(ssh_words(self.dir, SSH_PORT))
 
     def shell(self, command):
         """Seconds of a shell command on the sending side."""
@@ -130,11 +99,10 @@ class Bench:
         return {"seconds": time.monotonic() - started}
 
     def tar(self, source, target):
-        ssh = self.ssh_server()
-        return self.shell(f"tar -C {os.path.dirname(source)} -c {os.path.basename(source)} | {ssh} root@{ADDRESSES['a']} tar -C {target} -x")
+        return self.shell(f"tar -C {os.path.dirname(source)} -c {os.path.basename(source)} | {self.ssh()} root@{ADDRESSES['a']} tar -C {target} -x")
 
     def rsync(self, source, target):
-        return self.shell(f"rsync -a -e '{self.ssh_server()}' {source} root@{ADDRESSES['a']}:{target}/")
+        return self.shell(f"rsync -a -e '{self.ssh()}' {source} root@{ADDRESSES['a']}:{target}/")
 
     def send(self, source, target):
         """From `receive`'s start to the end of both: the words of the token have been typed by then."""
@@ -285,7 +253,7 @@ def main():
         if only and not any(word in (what, *methods) for word in only):
             continue
         methods = [m for m in methods if not only or what in only or m in only]
-        bench = Bench(build, hosts())
+        bench = Sending(build, hosts)
         try:
             for place in bench.places:
                 if options.place and place != options.place:
@@ -297,7 +265,7 @@ def main():
         finally:
             bench.close()
     if not only or "twice" in only:
-        bench = Bench(build, Wired(build, FAR))
+        bench = Sending(build, lambda: Wired(build, FAR))
         try:
             root = os.path.join(bench.places.get("tmpfs", bench.places["disk"]), "source")
             os.mkdir(root)

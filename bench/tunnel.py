@@ -7,26 +7,20 @@ One stream and 16 streams: iperf3 from the opener's side. Requests: 64 bytes the
 CPU time is that of the carrier's own processes on both sides. A tunnel of ours that is not on a direct path is told, not counted.
 """
 import argparse
-import atexit
 import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-from two_hosts import ADDRESSES, Failed, TwoHosts, Watched, why_not
+from two_hosts import ADDRESSES, Bench, Failed, say, ssh_words, sshd, wait_listening, why_not
 
 GIB = 1 << 30
 REQUEST_BYTES = 64
 IPERF_PORT, ECHO_PORT, CARRIER_PORT = 5201, 5202, 5300  # at the target, and where a carrier's two ends meet
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def cpu_seconds(pids):
@@ -53,36 +47,16 @@ def descendants(pid):
     return out
 
 
-class Bench:
+class Carriers(Bench):
     def __init__(self, build, seconds, mtu):
-        self.build, self.seconds = os.path.abspath(build), seconds
-        self.binary = os.path.join(self.build, "derphole")
-        self.load = os.path.join(self.build, "bench", "bench_tcp_load")
-        self.dir = tempfile.mkdtemp(prefix="derphole-bench-")
-        atexit.register(self.close)
-        self.made = [] if os.path.isdir("/run/sshd") else ["/run/sshd"]  # sshd wants it
-        self.hosts = TwoHosts()
+        super().__init__(build)
+        self.seconds = seconds
+        self.load = self.tool("tcp_load")
         for side in "ab":
             subprocess.run(["ip", "-n", self.hosts.name(side), "link", "set", "eth0", "mtu", str(mtu)], check=True)
-        self.relay = self.watch("a", [self.binary, "relay", "--json", "--listen", f"{ADDRESSES['a']}:8443", "--stun", "off"], stdout=subprocess.DEVNULL)
-        self.server = self.relay.event("relay")["derp_server"]
         echo = self.hosts.start("a", [self.load, "serve", "0.0.0.0", str(ECHO_PORT)], stdout=subprocess.PIPE)
         echo.stdout.readline()
         self.carriers = []  # processes of the carrier that is up
-
-    def close(self):
-        atexit.unregister(self.close)
-        self.hosts.close()
-        for path in (self.dir, *self.made):
-            shutil.rmtree(path, ignore_errors=True)
-
-    def env(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DERPHOLE_") and k.lower() != "https_proxy"}
-        env.update(HOME=self.dir, XDG_STATE_HOME=self.dir, XDG_CACHE_HOME=self.dir)
-        return env
-
-    def watch(self, side, args, **kwargs):
-        return Watched(self.hosts, side, args, env=self.env(), **kwargs)
 
     def carrier(self, side, args, **kwargs):
         self.carriers.append(self.watch(side, args, **kwargs))
@@ -128,19 +102,10 @@ class Bench:
 
     def ssh(self, *more):
         """As it comes; the cipher is what both ends prefer."""
-        os.makedirs("/run/sshd", exist_ok=True)
-        for name in ("host", "user"):
-            if not os.path.exists(os.path.join(self.dir, name)):
-                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(self.dir, name)], check=True)
-        self.carrier("a", [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(CARRIER_PORT),
-                           "-h", os.path.join(self.dir, "host"), "-o", f"ListenAddress={ADDRESSES['a']}", "-o", "UsePAM=no",
-                           "-o", "PidFile=none", "-o", f"AuthorizedKeysFile={self.dir}/user.pub", "-o", "StrictModes=no"])
-        time.sleep(0.3)
+        sshd(lambda args: self.carrier("a", args), self.hosts.name("a"), self.dir, ADDRESSES["a"], CARRIER_PORT)
         ports = {port: port + 100 for port in (IPERF_PORT, ECHO_PORT)}
         forwards = [word for port, local in ports.items() for word in ("-L", f"127.0.0.1:{local}:127.0.0.1:{port}")]
-        self.carrier("b", ["ssh", "-F", "none", "-N", "-p", str(CARRIER_PORT), "-i", os.path.join(self.dir, "user"), "-o", "BatchMode=yes",
-                           "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-                           *more, *forwards, f"root@{ADDRESSES['a']}"])
+        self.carrier("b", [*ssh_words(self.dir, CARRIER_PORT), "-N", *more, *forwards, f"root@{ADDRESSES['a']}"])
         return "127.0.0.1", ports
 
     def ssh_gcm(self):
@@ -170,7 +135,7 @@ class Bench:
     def chisel(self):
         program = shutil.which("chisel")
         self.carrier("a", [program, "server", "--host", ADDRESSES["a"], "--port", str(CARRIER_PORT)], stdout=subprocess.DEVNULL)
-        time.sleep(0.5)
+        wait_listening(self.hosts.name("a"), ADDRESSES["a"], CARRIER_PORT)
         ports = {port: port + 100 for port in (IPERF_PORT, ECHO_PORT)}
         self.carrier("b", [program, "client", f"http://{ADDRESSES['a']}:{CARRIER_PORT}",
                            *(f"127.0.0.1:{local}:127.0.0.1:{port}" for port, local in ports.items())], stdout=subprocess.DEVNULL)
@@ -208,7 +173,7 @@ class Bench:
             raise Failed(f"requests: {done.stdout.strip()} {done.stderr.strip()}")
         return json.loads(done.stdout)
 
-    def wait_listening(self, address, port):
+    def wait_usable(self, address, port):
         """Until a request gets through: ssh and chisel do not say when they are ready."""
         deadline = time.monotonic() + 10
         while True:
@@ -226,7 +191,7 @@ CASES = ("one", "sixteen", "latency", "rate")
 def measure(bench, carrier, cases):
     try:
         address, ports = carrier()
-        bench.wait_listening(address, ports[ECHO_PORT])
+        bench.wait_usable(address, ports[ECHO_PORT])
         result = {}
         if "one" in cases:
             one = bench.iperf3(address, ports[IPERF_PORT], 1)
@@ -299,7 +264,7 @@ def main():
     if shutil.which("iperf3") is None:
         say("SKIPPED: iperf3 is not installed")
         return 0
-    bench = Bench(args.build, args.seconds, args.mtu)
+    bench = Carriers(args.build, args.seconds, args.mtu)
     carriers = {"plain TCP": bench.plain, "ssh -L": bench.ssh, "ssh -L, aes128-gcm": bench.ssh_gcm, "socat, TLS": bench.socat, "chisel": bench.chisel, "share and open": bench.ours}
     needs = {"ssh -L": "ssh", "ssh -L, aes128-gcm": "ssh", "socat, TLS": "socat", "chisel": "chisel"}
     for name, program in needs.items():

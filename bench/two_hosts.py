@@ -8,12 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 PATIENCE = 60  # seconds until a program is called hung
 F_SETPIPE_SZ = 1031
 ADDRESSES = {"a": "10.78.0.1", "b": "10.78.0.2"}
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def why_not():
@@ -158,3 +163,71 @@ def big_pipe():
     ends = os.pipe()
     fcntl.fcntl(ends[1], F_SETPIPE_SZ, 1 << 20)
     return ends
+
+
+class Bench:
+    """What the benchmarks between two hosts share: a scratch directory, the hosts and our relay on a. All is gone at exit, whatever the exit."""
+
+    def __init__(self, build, make_hosts=TwoHosts, has_places=False):
+        """`has_places`: also directories for files, on the disk of the build and, where that is memory, in /dev/shm."""
+        self.build = os.path.abspath(build)
+        self.binary = os.path.join(self.build, "derphole")
+        self.dir = tempfile.mkdtemp(prefix="derphole-bench-")
+        self.places, self.hosts = {}, None
+        atexit.register(self.close)
+        if has_places:
+            self.places["disk"] = tempfile.mkdtemp(prefix="bench-", dir=self.build)
+            if os.path.ismount("/dev/shm"):
+                self.places["tmpfs"] = tempfile.mkdtemp(prefix="derphole-bench-", dir="/dev/shm")
+        self.hosts = make_hosts()
+        self.relay = self.watch("a", [self.binary, "relay", "--json", "--listen", f"{ADDRESSES['a']}:8443", "--stun", "off"], stdout=subprocess.DEVNULL)
+        self.server = self.relay.event("relay")["derp_server"]
+
+    def close(self):
+        atexit.unregister(self.close)
+        if self.hosts:
+            self.hosts.close()
+        for path in (self.dir, *self.places.values()):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def tool(self, name):
+        return os.path.join(self.build, "bench", f"bench_{name}")
+
+    def env(self, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DERPHOLE_") and k.lower() != "https_proxy"}
+        return env | {"HOME": self.dir, "XDG_STATE_HOME": self.dir, "XDG_CACHE_HOME": self.dir} | more
+
+    def watch(self, side, args, **kwargs):
+        return Watched(self.hosts, side, args, **({"env": self.env()} | kwargs))
+
+
+def wait_listening(namespace, address, port, patience=10):
+    """Until somebody takes TCP connections there."""
+    deadline = time.monotonic() + patience
+    attempt = ["ip", "netns", "exec", namespace, "bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]
+    while subprocess.run(attempt, capture_output=True, check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            raise Failed(f"nobody listens at {address}:{port}")
+        time.sleep(0.02)
+
+
+def sshd(start, namespace, place, address, port):
+    """An sshd with keys of its own in `place`, which listens when this returns. `start` runs a command in the namespace; what that returns
+    is returned."""
+    if not os.path.isdir("/run/sshd"):  # it wants it
+        os.mkdir("/run/sshd")
+        atexit.register(shutil.rmtree, "/run/sshd", ignore_errors=True)
+    for name in ("host", "user"):
+        if not os.path.exists(os.path.join(place, name)):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(place, name)], check=True)
+    server = start([shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", os.path.join(place, "host"),
+                    "-o", f"ListenAddress={address}", "-o", "UsePAM=no", "-o", "PidFile=none", "-o", f"AuthorizedKeysFile={place}/user.pub",
+                    "-o", "StrictModes=no"])
+    wait_listening(namespace, address, port)
+    return server
+
+
+def ssh_words(place, port):
+    """A command to the sshd with its keys in `place`, but for `root@ADDRESS`."""
+    return ["ssh", "-F", "none", "-p", str(port), "-i", os.path.join(place, "user"), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]

@@ -23,6 +23,9 @@ import natlab
 from support import Missing, expect, run_tests
 from tunnel_world import PATIENCE, Ticker, Tunnel, raise_descriptor_limit
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
+from two_hosts import ssh_words, sshd  # noqa: E402
+
 RTT_MS = 40
 MEMORY_LIMIT = 256  # MiB of each process
 AFTER_FAULT = 5     # seconds until bytes flow again
@@ -195,28 +198,17 @@ def ssh(options):
     """32 MiB into `sha256sum` on the other side."""
     need("ssh", "sshd", "ssh-keygen")
     tunnel = Tunnel(options.binary, rtt_ms=RTT_MS)
-    made = not os.path.isdir("/run/sshd")
     try:
-        os.makedirs("/run/sshd", exist_ok=True)
-        place = tunnel.lab.dir
-        for name in ("host", "user"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(place, name)], check=True)
-        server = subprocess.Popen(["ip", "netns", "exec", tunnel.lab.ns("a1"), shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(SSH), "-h", f"{place}/host",
-                                   "-o", "ListenAddress=127.0.0.1", "-o", "UsePAM=no", "-o", "PidFile=none", "-o", f"AuthorizedKeysFile={place}/user.pub",
-                                   "-o", "StrictModes=no"], stderr=subprocess.DEVNULL)
-        tunnel.lab.children.append(server)
+        sshd(lambda args: natlab.Process(tunnel.lab, "a1", args), tunnel.lab.ns("a1"), tunnel.lab.dir, "127.0.0.1", SSH)
         port = port_of(tunnel.begin(f"127.0.0.1:{SSH}"))
         data = os.urandom(32 << 20)
         started = time.monotonic()
-        done = subprocess.run(["ip", "netns", "exec", tunnel.lab.ns("b1"), "ssh", "-F", "none", "-p", str(port), "-i", f"{place}/user", "-o", "BatchMode=yes",
-                               "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "root@127.0.0.1", "sha256sum"],
+        done = subprocess.run(["ip", "netns", "exec", tunnel.lab.ns("b1"), *ssh_words(tunnel.lab.dir, port), "root@127.0.0.1", "sha256sum"],
                               input=data, capture_output=True, timeout=90, check=False)
         expect(done.stdout.split()[:1] == [hashlib.sha256(data).hexdigest().encode()], f"ssh: {done.stdout!r} {done.stderr!r}")
         return f"32 MiB in {time.monotonic() - started:.1f} s, hash equal"
     finally:
         tunnel.close()
-        if made:
-            shutil.rmtree("/run/sshd", ignore_errors=True)
 
 
 def iperf3(options):
