@@ -65,7 +65,10 @@ EndWords words_for_failure(const session::DialFailed& failed, const std::string&
 
 class OpenCommand final : public io::OpenObserver {
 public:
-  explicit OpenCommand(SessionCommand& command) : command_(command), reporter_(command.reporter()) {}
+  OpenCommand(SessionCommand& command, const std::vector<session::RelayRef>& relays)
+      : command_(command), reporter_(command.reporter()) {
+    for (const session::RelayRef& relay : relays) relay_hosts_.push_back(relay.host);
+  }
 
   void on_relay_trouble(std::size_t relay, const std::string& why) override {
     last_trouble = why;
@@ -81,24 +84,29 @@ public:
   }
   void on_event(const session::TunnelEvent& event) override {
     std::visit(Overloaded{
-                   [&](const session::RelayInUse&) {
+                   [&](const session::RelayInUse& use) {
+                     relay_ = use.relay;
                      if (!direct_) relay();  // else it is only the one behind the direct path
                    },
                    [&](const session::DirectInUse& use) {
                      on_relay_ = false;
                      direct_ = true;
                      const std::string address = use.route.remote.to_string();
-                     reporter_.state("connected-direct", {{"address", Reporter::text(address)},
-                                                          {"path", Reporter::text(badge_for(use.route))}});
+                     reporter_.state("connected-direct",
+                                     {{"address", Reporter::text(address)},
+                                      {"path", Reporter::text(badge_for(use.route))},
+                                      {"rtt_ms", Reporter::number(to_seconds(use.route.rtt) * 1000)}});
                      reporter_.detail("direct", address);
                    },
                    [&](const session::DirectLost& lost) {
                      direct_ = false;
                      reporter_.detail("direct-lost", lost.why);
+                     reporter_.event("direct-lost", {{"message", Reporter::text(lost.why)}});
                      relay();
                    },
-                   [&](const session::PeerSilent&) {
-                     reporter_.event("silent");
+                   [&](const session::PeerSilent& silent) {
+                     reporter_.event("silent",
+                                     {{"seconds", Reporter::number(to_seconds(io::now() - silent.since))}});
                      reporter_.line("Nothing heard from the other side; waiting for it (up to 30 minutes).");
                    },
                    [&](const session::PeerBack& back) {
@@ -130,7 +138,7 @@ private:
   void relay() {
     if (on_relay_) return;
     on_relay_ = true;
-    reporter_.state("connected-relay");
+    reporter_.state("connected-relay", {{"relay", Reporter::text(relay_hosts_[relay_])}});
   }
   void tell(std::string_view event, const std::string& why) {
     reporter_.event(event, {{"message", Reporter::text(why)}});
@@ -141,6 +149,8 @@ private:
 
   SessionCommand& command_;
   Reporter& reporter_;
+  std::vector<std::string> relay_hosts_;  // of the token, by index
+  std::size_t relay_ = 0;
   bool on_relay_ = false, direct_ = false;
   std::string last_told_;
 };
@@ -183,9 +193,9 @@ Exit run_open(const OpenOptions& options, int argc, char** argv) {
   driver.transport.derp_key = driver.dialer.derp_key;
   driver.transport.dial = command.dial_options();
   driver.transport.udp_offload = command.udp_offload();
+  OpenCommand observer(command, token.relays);
   driver.dialer.token = std::move(token);
 
-  OpenCommand observer(command);
   std::optional<io::OpenDriver> open;
   try {
     open.emplace(command.context().get_executor(), std::move(driver), command.rng(), observer);

@@ -14,7 +14,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import websocket
-from support import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Failure, Missing, World, expect, free_port, run_tests
+from support import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Failure, Missing, World, events, expect, free_port, run_tests
 
 BINARY = sys.argv[1]
 
@@ -235,6 +235,29 @@ def test_many_openers_with_one_token_and_one_too_many():
         _, address = start_open(world, token)
         ask(address, b"again")
         share.wait_line('"event":"client","client":"client5"')
+
+
+def test_json_events_of_open():
+    """The fields of docs/json-events.md, also of the silence while the share is stopped."""
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        target = Target(digest_server)
+        share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--json")
+        opener, _ = start_open(world, token, "--json")
+        opener.wait_line('"connected-direct"')
+        share.signal(SIGSTOP)
+        for name in ("silent", "direct-lost"):  # in either order
+            opener.wait_line(f'"event":"{name}"', 60)
+        share.signal(SIGCONT)
+        opener.wait_line('"event":"back"')
+        found = {}
+        for event in events(opener):
+            found.setdefault(event.get("state", event["event"]), event)
+        expect(found["connected-relay"]["relay"] == "127.0.0.1", f"{found['connected-relay']}")
+        direct = found["connected-direct"]
+        expect(direct["path"] in ("lan", "direct") and direct["address"] and 0 < direct["rtt_ms"] < 10_000, f"{direct}")
+        expect(found["direct-lost"]["message"], f"{found['direct-lost']}")
+        expect(0 < found["silent"]["seconds"] <= found["back"]["seconds"], f"{found['silent']}, {found['back']}")
 
 
 ENDS = ("fin", "rst")
