@@ -1,9 +1,5 @@
 #include "io/cached_file.hh"
 
-#include <atomic>
-#include <chrono>
-#include <thread>
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
@@ -11,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/rng.hh"
+#include "bell.hh"
 #include "io/listen_socket.hh"
 #include "scratch_directory.hh"
 
@@ -40,12 +37,10 @@ protected:
   // Everything, in pieces of different sizes.
   Bytes drain(StreamSource& source) {
     Bytes out, room(100'000);
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     for (std::size_t piece = 1; !source.finished(); piece = piece * 7 % room.size() + 1) {
       const std::size_t size = source.read(ByteSpan(room).first(piece));
       out.insert(out.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(size));
-      if (size == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      if (std::chrono::steady_clock::now() > limit) {
+      if (size == 0 && !source.finished() && !bell_.wait()) {
         ADD_FAILURE() << "it does not end";
         break;
       }
@@ -55,8 +50,8 @@ protected:
 
   ScratchDirectory scratch_;
   std::vector<Bytes> content_;
-  std::atomic<int> rings_ = 0;
-  PumpNotify notify_ = [this] { ++rings_; };
+  Bell bell_;
+  PumpNotify notify_ = [this] { bell_.ring(); };
 };
 
 TEST_F(CachedFile, WhatLiesInMemoryIsReadWithoutAThread) {
@@ -70,7 +65,7 @@ TEST_F(CachedFile, WhatLiesInMemoryIsReadWithoutAThread) {
     EXPECT_EQ(source.expected_bytes(), content_.back().size());
     EXPECT_EQ(drain(source), content_.back()) << path;
     EXPECT_FALSE(source.fault());
-    EXPECT_TRUE(source.waits_for_disk() || rings_ == 0) << path;
+    EXPECT_TRUE(source.waits_for_disk() || bell_.rings() == 0) << path;
   }
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/rng.hh"
+#include "bell.hh"
 #include "io/file_pump.hh"
 #include "scratch_directory.hh"
 #include "transfer_world.hh"
@@ -259,17 +260,20 @@ TEST(WriteWay, WhatDoesNotFitIsNoSampleAndGivingUpIsForGood) {
 TEST_F(FileWriting, ASinkWritesALargeFileWhole) {
   const std::string path = scratch_ / "file";
   const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  FileSink sink(file.get(), [] {});
+  Bell bell;
+  FileSink sink(file.get(), [&] { bell.ring(); });
   for (std::uint64_t at = 0; at < kMany + 99;) {
     ByteView rest = pages_.view().subspan(static_cast<std::size_t>(at % pages_.view().size()));
     rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), kMany + 99 - at)));
     rest = rest.first(std::min<std::size_t>(rest.size(), 1 + rng_.below(300'000)));
     at += sink.write(rest);
-    if (rng_.below(200) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    if (rng_.below(200) == 0) {  // no more until all of it is written
+      while (::lseek(file.get(), 0, SEEK_CUR) < static_cast<off_t>(at)) ASSERT_TRUE(bell.wait());
+    }
     ASSERT_EQ(sink.error(), "");
   }
   sink.finish();
-  while (!sink.finished()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (!sink.finished()) ASSERT_TRUE(bell.wait());
   expect_repeats(path, 0, kMany + 99, pages_.view());
 }
 
