@@ -439,7 +439,9 @@ std::optional<Instant> Connection::next_timeout() const {
   // A nanosecond later: not all deadlines of 0.12 have come when they are reached.
   Instant due(Duration(static_cast<std::int64_t>(expiry - NGTCP2_SECONDS) + 1));
   if (impl_->stranded_until) due = std::max(due, *impl_->stranded_until);
-  return impl_->may_wait() ? std::max(due, impl_->quiet_until) : due;
+  if (!impl_->may_wait()) return due;
+  // What was put off has no deadline of its own in ngtcp2: a window's news, a repair.
+  return impl_->put_off ? impl_->quiet_until : std::max(due, impl_->quiet_until);
 }
 
 bool Connection::is_established() const {

@@ -89,7 +89,8 @@ struct Connection::Impl {
   bool established = false, closed = false, ask_now = false, nudge = false;
   unsigned unanswered = 0;  // datagrams since anything was written
   bool urgent = false;      // something to say that is no stream's bytes
-  Instant quiet_until{};    // nothing but acknowledgements and pacing is due before
+  Instant quiet_until{};    // nothing but what may wait and pacing is due before
+  bool put_off = false;     // ... and there may be something that waits
 };
 
 inline constexpr std::size_t kServerIdBytes = 12;

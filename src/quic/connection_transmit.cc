@@ -35,7 +35,7 @@ void Connection::Impl::sent(Stream& stream, std::size_t size, bool with_end) {
   }
 }
 
-// Nobody waits for anything that could leave now.
+// Nothing could leave now but acknowledgements, repairs and news of limits.
 bool Connection::Impl::may_wait() const {
   return established && !urgent && !ask_now && scheduler.empty();
 }
@@ -58,7 +58,8 @@ std::optional<std::size_t> Connection::Impl::transmit(ByteSpan out, Instant at) 
     return words.size();
   }
   if (conn == nullptr || closed) return std::nullopt;
-  if (may_wait() && unanswered < kAnswerEvery && at < quiet_until) return std::nullopt;
+  put_off = may_wait() && unanswered < kAnswerEvery && at < quiet_until;
+  if (put_off) return std::nullopt;
   if (burst_bytes >= ngtcp2_conn_get_send_quantum(conn)) burst_over(at);  // the pacer spaces such bursts
   if (std::exchange(nudge, false)) {
     if (const auto size = write_nudge(out, at)) {

@@ -29,9 +29,10 @@ inline constexpr std::size_t kMinUnsent = 16 << 10;     // of each, when there a
 inline constexpr std::size_t kUnsentBudget = 32 << 20;  // of all streams together
 
 inline constexpr std::size_t kStreamQuantum = 16 << 10;  // bytes a stream sends before the next one's turn
-// An answer with nothing in it but an acknowledgement waits this long, or for so many datagrams: mostly the
-// bytes that go back take it with them. Only where an eighth of the round trip is less: that is how long
-// ngtcp2 waits.
+// What holds no new bytes of a stream waits this long, or for so many datagrams: mostly the bytes that go
+// back take it with them. Acknowledgements, and with them repairs and news of limits, which cannot be told
+// apart. Only where an eighth of the round trip is less: that is how long ngtcp2 lets an acknowledgement
+// wait.
 inline constexpr Duration kAnswerDelay = 1ms;
 inline constexpr unsigned kAnswerEvery = 8;
 inline constexpr Duration kSilentIdle = 30min;           // how long a session of nobody speaking is kept
