@@ -416,7 +416,7 @@ def main():
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--flood", type=float, default=50_000, help="packets a second of strangers, both ports together")
     parser.add_argument("--strangers", type=float, default=5, help="seconds of that")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if reason := natlab.why_not():
         print(f"SKIPPED tunnel scenarios: {reason}")
         return 0
