@@ -31,7 +31,7 @@ std::string_view to_string(RejectReason reason);
 struct Claim {
   std::uint16_t protocol_version = 1;
   std::uint32_t capability = 0;
-  std::uint64_t receive_window = 0;  // bytes, for streams towards the dialer
+  std::uint64_t receive_window = 0;  // always 0: what a stream may hold at first goes by the capability
   std::uint8_t aead_kinds = 0;       // bit 0: AES-256-GCM with hardware, bit 1: ChaCha20-Poly1305
   bool operator==(const Claim&) const = default;
 };
