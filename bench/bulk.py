@@ -39,6 +39,9 @@ class Bulk(Bench):
     def with_backend(self, backend):
         return self.env(DERPHOLE_AEAD=backend)
 
+    def env_of(self, case):
+        return dict(self.with_backend(case.backend), **case.env)
+
     def has_backend(self, name):
         return subprocess.run([self.binary, "version"], env=self.with_backend(name), capture_output=True, check=False).returncode == 0
 
@@ -147,11 +150,11 @@ class Bulk(Bench):
         """One listen and pipe; closes both descriptors."""
         drops = self.hosts.socket_drops("a")
         listener = Watched(self.hosts, "a", [self.binary, "listen", "--json", "--derp-server", self.server], stdout=stdout,
-                           env=self.with_backend(case.backend))
+                           env=self.env_of(case))
         os.close(stdout)
         try:
             token = listener.event("token")["token"]
-            sender = Watched(self.hosts, "b", [self.binary, "pipe", "--json", token], stdin=stdin, env=self.with_backend(case.backend))
+            sender = Watched(self.hosts, "b", [self.binary, "pipe", "--json", token], stdin=stdin, env=self.env_of(case))
         finally:
             os.close(stdin)
         send_cpu, receive_cpu = sender.finish(), listener.finish()
@@ -165,8 +168,8 @@ class Bulk(Bench):
 
 
 class Case:
-    def __init__(self, what, run, mode, backend=None, place=None):
-        self.what, self.run, self.mode, self.backend, self.place = what, run, mode, backend, place
+    def __init__(self, what, run, mode, backend=None, place=None, env=None):
+        self.what, self.run, self.mode, self.backend, self.place, self.env = what, run, mode, backend, place, env or {}
         self.name = f"{what}, {mode}"
         self.sized = run.__name__ in ("ssh", "memory", "file", "dd")
         self.results, self.troubles = [], []
@@ -191,12 +194,16 @@ def cases(bench, words):
     kinds += [(f"dd, {place} file to new file", bench.dd, None, place) for place in sorted(bench.places, reverse=True)]
     for backend in backends:
         kinds.append((f"pipe, memory, {backend}", bench.memory, backend, None))
+        if backend == backends[0]:  # what the loop does alone on one or two cores
+            for lanes in (1, 4):
+                kinds.append((f"pipe, memory, {backend}, threads, {lanes} lane{'s' * (lanes > 1)}", bench.memory, backend, None,
+                              {"DERPHOLE_UDP_THREADS": "on", "DERPHOLE_LANES": str(lanes)}))
         kinds += [(f"pipe, {place} files, {backend}", bench.file, backend, place) for place in sorted(bench.places, reverse=True)]
     kinds = [("UDP alone, memcpy", bench.udp_limit, None, None)] + kinds
     if shutil.which("iperf3"):
         kinds.insert(0, (YARDSTICK, bench.iperf3, None, None))
     chosen = [kind for kind in kinds if not words or kind[0] == YARDSTICK or any(word in kind[0] for word in words)]
-    return [Case(what, run, mode, backend, place) for mode in modes for what, run, backend, place in chosen]
+    return [Case(*kind[:2], mode, *kind[2:]) for mode in modes for kind in chosen]
 
 
 def measure(bench, case, counted):
