@@ -104,7 +104,9 @@ public:
                      const std::string why(to_string(ended.end));
                      reporter_.event("client-gone",
                                      {{"client", Reporter::text(name)}, {"why", Reporter::text(why)}});
-                     reporter_.line(fmt::format("{} is gone ({}).", name, why));
+                     reporter_.line(ended.end == session::TunnelEnd::ClosedByPeer
+                                        ? fmt::format("{} has left.", name)
+                                        : fmt::format("{} is gone ({}).", name, why));
                    },
                    [](const auto&) {},
                },

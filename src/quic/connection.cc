@@ -255,6 +255,7 @@ void Connection::Impl::fail(int error, Instant at) {
 
 void Connection::Impl::end(CloseCause cause, std::uint64_t code) {
   closed = true;
+  close_cause = cause;
   events.push_back(Closed{cause, code});
 }
 
@@ -447,6 +448,10 @@ std::optional<Instant> Connection::next_timeout() const {
 bool Connection::is_established() const {
   return impl_->established && !impl_->closed;
 }
+std::optional<CloseCause> Connection::close_cause() const {
+  return impl_->close_cause;
+}
+
 bool Connection::is_closed() const {
   return impl_->closed;
 }

@@ -151,6 +151,7 @@ public:
 
   bool is_established() const;
   bool is_closed() const;
+  std::optional<CloseCause> close_cause() const;  // as Closed said
   std::size_t open_streams() const;
   Counters counters() const;
   PathFigures path() const;

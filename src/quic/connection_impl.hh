@@ -84,6 +84,7 @@ struct Connection::Impl {
   bool paced = false;                     // pacing is what that one waits for
   std::optional<Instant> watch_rtt_from;  // after a change of the path
   Instant watch_rtt_until{};
+  std::optional<CloseCause> close_cause;
   std::optional<Instant> stranded_until;  // no path is valid: nothing leaves before somebody is heard
   Instant now{};                          // of the input or output under way, for what ngtcp2 calls meanwhile
   bool established = false, closed = false, ask_now = false, nudge = false;

@@ -36,6 +36,7 @@ struct TunnelLink::Impl {
   // tunnel_link_traffic.cc
   void timeout(Instant now);
   void watch_peer(Instant now);
+  void connection_closed(Instant now);
   std::optional<Instant> next_timeout() const;
   std::optional<Session::Transmit> transmit(ByteSpan out, Instant now);
   std::optional<Session::Transmit> transmit_control(ByteSpan out, Instant now);

@@ -46,7 +46,7 @@ void TunnelLink::Impl::timeout(Instant now) {
 
 void TunnelLink::Impl::watch_peer(Instant now) {
   if (is_due(direct_deadline, now)) return end(TunnelEnd::NoDirectPath);
-  if (quic.is_closed()) return close("the connection failed", now);
+  if (quic.is_closed()) return connection_closed(now);
   const auto due = due_since();
   if (due && now - *due >= kSilenceSuspect) {
     if (!silent_since) {
@@ -60,6 +60,14 @@ void TunnelLink::Impl::watch_peer(Instant now) {
   const Instant last = last_heard().value_or(started);
   if (now - last >= kIdlePing) ping(now);
   if (now - last >= kPeerSilenceLimit) end(TunnelEnd::NetworkLost);
+}
+
+void TunnelLink::Impl::connection_closed(Instant now) {
+  if (quic.close_cause() != quic::CloseCause::ByPeer) return close("the connection failed", now);
+  // It took the short way. The goodbye proper comes by the relay, with the reason, and wants to be
+  // acknowledged.
+  if (!goodbye_until) goodbye_until = now + kGoodbyeLimit;
+  if (is_due(goodbye_until, now)) end(TunnelEnd::ClosedByPeer);
 }
 
 std::optional<Instant> TunnelLink::Impl::next_timeout() const {
@@ -140,11 +148,15 @@ std::optional<std::size_t> TunnelLink::Impl::transmit_more(ByteSpan out, Instant
 
 void TunnelLink::Impl::close(std::string reason, Instant now) {
   if (state != State::Open) return;
-  const bool broken = quic.is_closed();
+  const auto cause = quic.close_cause();
+  const TunnelEnd how = !cause                                ? TunnelEnd::ClosedByUs
+                        : *cause == quic::CloseCause::ByPeer  ? TunnelEnd::ClosedByPeer
+                        : *cause == quic::CloseCause::Silence ? TunnelEnd::NetworkLost
+                                                              : TunnelEnd::Broken;
   quic.close(0, now);
   reason.resize(std::min(reason.size(), wire::Close::kMaxReason));
   control.send(wire::serialize(wire::Close{0, std::move(reason)}), now);
-  events.push_back(TunnelEnded{broken ? TunnelEnd::Broken : TunnelEnd::ClosedByUs, {}});
+  events.push_back(TunnelEnded{how, {}});
   state = State::Closing;
   saying_goodbye = true;
   goodbye_until = now + kGoodbyeLimit;

@@ -374,6 +374,24 @@ def test_the_end_of_the_share_ends_the_opener():
         expect(was_reset(connection), "an open connection ended with a FIN")
 
 
+def test_a_goodbye_on_a_direct_path_is_one():
+    # QUIC's own takes the short way and is there before the one that gives the reason.
+    for who in ("share", "open"):
+        world, _, _, share, _, opener, address = both(direct=True)
+        with world:
+            for process in (share, opener):
+                process.wait_line("^connected-direct", 20)
+            ask(address, b"x" * 1000)
+            (share if who == "share" else opener).signal(SIGINT)
+            if who == "share":
+                share.finish(10, status=0)
+                opener.finish(10, status=4)
+                expect(opener.has_line("stopped sharing"), opener.stderr())
+            else:
+                opener.finish(10, status=0)
+                share.wait_line("^client1 has left", 10)
+
+
 def test_connections_that_come_with_the_end_of_the_share():
     # Stopped, the share finds the new streams and the signal in one turn.
     world, _, _, share, _, opener, address = both()
