@@ -294,10 +294,12 @@ void Connection::set_datagram_bytes(std::size_t datagram_bytes) {
 
 std::optional<StreamId> Connection::open_stream() {
   if (impl_->closed || impl_->config.server || !impl_->established) return std::nullopt;
+  // The peer may be through with streams whose answers nobody has read here.
+  impl_->streams_wanted = impl_->streams.size() >= kMaxStreams;
   std::int64_t id = 0;
-  if (ngtcp2_conn_open_bidi_stream(impl_->conn, &id, nullptr) != 0) return std::nullopt;
-  impl_->streams.try_emplace(id, id, impl_->pool);
-  ++impl_->counters.streams_opened;
+  if (impl_->streams_wanted || ngtcp2_conn_open_bidi_stream(impl_->conn, &id, nullptr) != 0)
+    return std::nullopt;
+  impl_->opened(id);
   return id;
 }
 
@@ -359,11 +361,8 @@ void Connection::consume(StreamId stream, std::size_t size, Instant now) {
   if (found->receive.size() == 0) found->readable_told = false;
   if (impl_->closed) return;
   ngtcp2_conn_extend_max_offset(impl_->conn, size);
-  if (found->closed || found->end_received) return;
-  const std::uint64_t share = kGrowthBudget / std::max<std::size_t>(1, impl_->streams.size());
-  const std::uint64_t most = std::max(share, kFreeWindow);
-  ngtcp2_conn_extend_max_stream_offset(impl_->conn, stream,
-                                       found->tuner.on_read(size, most, path().smoothed_rtt, now));
+  const std::uint64_t moved = found->window.on_read(size, path().smoothed_rtt, now);
+  if (moved > 0) ngtcp2_conn_extend_max_stream_offset(impl_->conn, stream, moved);
 }
 
 bool Connection::at_end(StreamId stream) const {

@@ -1,6 +1,7 @@
 // What ngtcp2 calls. Nothing here throws but bad_alloc, which ends the program.
 
 #include <ngtcp2/ngtcp2_crypto.h>
+#include <utility>
 
 #include "quic/connection_impl.hh"
 #include "quic/packet_keys.hh"
@@ -47,15 +48,18 @@ ngtcp2_callbacks Connection::Impl::callbacks() const {
     return 0;
   };
   out.stream_open = [](ngtcp2_conn*, std::int64_t id, void* self) {
-    static_cast<Connection::Impl*>(self)->opened_by_peer(id);
+    auto& impl = *static_cast<Connection::Impl*>(self);
+    impl.opened(id);
+    impl.events.push_back(StreamOpened{id});
     return 0;
   };
-  out.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t,
+  out.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t offset,
                             const std::uint8_t* data, std::size_t size, void* self, void*) {
     auto& impl = *static_cast<Connection::Impl*>(self);
     if (Stream* stream = impl.find(id))
       impl.received(*stream, {reinterpret_cast<const std::byte*>(data), size},
                     (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+    if (offset + size == kFirstWindow) impl.urgent = true;  // it waits to hear of the window it really has
     return 0;
   };
   out.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t size,
@@ -98,10 +102,12 @@ void Connection::Impl::established_now() {
   events.push_back(Established{});
 }
 
-void Connection::Impl::opened_by_peer(StreamId id) {
-  streams.try_emplace(id, id, pool);
+// The first limit, which the peer knew before, is narrow. The opener tells of the wider one along with the
+// first bytes, so that no answer waits for it.
+void Connection::Impl::opened(StreamId id) {
+  Stream& made = streams.try_emplace(id, id, pool, budget).first->second;
   ++counters.streams_opened;
-  events.push_back(StreamOpened{id});
+  ngtcp2_conn_extend_max_stream_offset(conn, id, made.window.open());
 }
 
 void Connection::Impl::received(Stream& stream, ByteView data, bool last) {
@@ -111,6 +117,7 @@ void Connection::Impl::received(Stream& stream, ByteView data, bool last) {
     stream.receive.append(data);
   }
   stream.end_received = stream.end_received || last;
+  if (last) stream.window.end(stream.receive.size());
   if (stream.readable_told || stream.released || stream.receive_over) return;
   stream.readable_told = true;
   events.push_back(StreamReadable{stream.id});
@@ -118,6 +125,7 @@ void Connection::Impl::received(Stream& stream, ByteView data, bool last) {
 
 void Connection::Impl::stream_closed(Stream& stream) {
   stream.closed = true;
+  stream.window.end(stream.receive.size());
   if (!stream.send_over && !stream.end_sent && !stream.released) events.push_back(StreamStopped{stream.id});
   scheduler.deactivate(stream.id);
   ++counters.streams_done;
@@ -130,6 +138,7 @@ void Connection::Impl::forget(Stream& stream) {
   last_found = nullptr;
   streams.erase(id);
   if (config.server && !closed) ngtcp2_conn_extend_max_streams_bidi(conn, 1);
+  if (!closed && std::exchange(streams_wanted, false)) events.push_back(StreamsAvailable{});
 }
 
 }  // namespace dh::quic

@@ -57,7 +57,7 @@ struct Connection::Impl {
   // connection_callbacks.cc
   ngtcp2_callbacks callbacks() const;
   void established_now();
-  void opened_by_peer(StreamId id);
+  void opened(StreamId id);
   void received(Stream& stream, ByteView data, bool end);
   void stream_closed(Stream& stream);
   void forget(Stream& stream);
@@ -73,6 +73,7 @@ struct Connection::Impl {
   sockaddr_in local{}, remote{};  // made up: see Connection
   std::uint32_t path_number = 1;
   PiecePool pool;
+  WindowBudget budget;
   std::unordered_map<StreamId, Stream> streams;
   Stream* last_found = nullptr;  // mostly it is the same one again
   StreamScheduler scheduler;
@@ -87,6 +88,7 @@ struct Connection::Impl {
   std::optional<CloseCause> close_cause;
   std::optional<Instant> stranded_until;  // no path is valid: nothing leaves before somebody is heard
   Instant now{};                          // of the input or output under way, for what ngtcp2 calls meanwhile
+  bool streams_wanted = false;            // more than our own memory allows
   bool established = false, closed = false, ask_now = false, nudge = false;
   unsigned unanswered = 0;  // datagrams since anything was written
   bool urgent = false;      // something to say that is no stream's bytes

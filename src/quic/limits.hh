@@ -14,13 +14,31 @@ inline constexpr std::size_t kMinDatagramBytes = 1200;  // RFC 9000 §14: a smal
 // also on a narrow direct path, where its smallest window is four of them.
 inline constexpr std::size_t kMaxDatagramBytes = 8192;
 
-// Receiving. What a stream may hold before its reader has taken it begins with kFirstWindow, and doubles
-// while the reader keeps up, as far as the path needs it.
-inline constexpr std::uint64_t kFirstWindow = 64 << 10;    // bytes; a page's worth in the first round trip
-inline constexpr std::uint64_t kFreeWindow = 256 << 10;    // bytes; any stream that is read may have it
-inline constexpr std::uint64_t kSessionWindow = 64 << 20;  // bytes of all streams together
-inline constexpr std::uint64_t kGrowthBudget = 32 << 20;   // windows above kFreeWindow share it evenly
-inline constexpr std::uint64_t kMaxStreams = 4096;         // open at once; 5 KiB each beside their bytes
+// Receiving: what may lie before the readers of all streams together. QUIC cannot take back what a peer was
+// allowed to send, so all of it is given out beforehand: kFirstWindow to every stream there can be, the rest
+// in shares of what is left (WindowBudget). Readers that pause keep what they have, and nobody else's.
+inline constexpr std::uint64_t kMaxUnread = 64 << 20;     // bytes
+inline constexpr std::uint64_t kMaxStreams = 4096;        // open at once; 5 KiB each beside their bytes
+inline constexpr std::uint64_t kFirstWindow = 4 << 10;    // bytes; most first questions are shorter
+inline constexpr std::uint64_t kGrowthBudget = 48 << 20;  // bytes
+static_assert(kMaxStreams * kFirstWindow + kGrowthBudget <= kMaxUnread);
+// A stream that opens: a page's worth for the first round trip, at most such a part of what is left (21 KiB
+// beside a thousand others).
+inline constexpr std::uint64_t kOpeningWindow = 64 << 10;  // bytes
+inline constexpr std::uint64_t kOpeningShare = 768;
+// One that is read: this much, at most such a part of what is left.
+inline constexpr std::uint64_t kFreeWindow = 256 << 10;  // bytes
+inline constexpr std::uint64_t kSmallShare = 32;
+// One that is read fast: four fifths of what it finds beyond what is kept for the smaller ones. The first
+// gets 1 Gbit/s at 100 ms; if it pauses, the next finds a fifth of that.
+inline constexpr std::uint64_t kLargestWindow = 32 << 20;  // bytes
+inline constexpr std::uint64_t kKeptForSmall = 8 << 20;    // bytes
+inline constexpr std::uint64_t kLargeShareFifths = 4;
+static_assert((kGrowthBudget - kKeptForSmall) / 5 * kLargeShareFifths + kFirstWindow >= kLargestWindow);
+inline constexpr Duration kSlowReader = 1s;  // and eight round trips for half of a large window: it shrinks
+// The connection as a whole has more credit than its streams can use, so it stops none of them: ngtcp2 keeps
+// what was read to itself until it is half of this.
+inline constexpr std::uint64_t kSessionWindow = 2 * kMaxUnread;
 
 // Sending: bytes of one stream that were written and never sent. What was sent and is not acknowledged is
 // bounded by the congestion window.

@@ -134,19 +134,4 @@ void SendBuffer::on_acknowledged(std::size_t size) {
   pieces_.drop(size);
 }
 
-std::uint64_t WindowTuner::on_read(std::uint64_t size, std::uint64_t most, Duration rtt, Instant now) {
-  std::uint64_t moved = size;
-  if (!since_) since_ = now;
-  read_since_ += size;
-  if (read_since_ < window_ / 2) return moved;
-  if (now - *since_ <= 2 * rtt && window_ < most) {
-    const std::uint64_t larger = std::min(2 * window_, most);
-    moved += larger - window_;
-    window_ = larger;
-  }
-  since_ = now;
-  read_since_ = 0;
-  return moved;
-}
-
 }  // namespace dh::quic

@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "base/bytes.hh"
-#include "base/time.hh"
 #include "quic/connection.hh"
-#include "quic/limits.hh"
+#include "quic/receive_window.hh"
 
 namespace dh::quic {
 
@@ -80,27 +79,15 @@ private:
   std::size_t in_flight_ = 0;
 };
 
-/// Says how much a stream's peer may send ahead of its reader. Doubles when a window is read within two round
-/// trips: then it is the window that holds the stream back.
-class WindowTuner {
-public:
-  /// `size` bytes were read: how far the limit moves, at least `size`.
-  std::uint64_t on_read(std::uint64_t size, std::uint64_t most, Duration rtt, Instant now);
-  std::uint64_t window() const { return window_; }
-
-private:
-  std::uint64_t window_ = kFirstWindow, read_since_ = 0;
-  std::optional<Instant> since_;
-};
-
 /// One stream as Connection sees it.
 struct Stream {
-  Stream(StreamId id_in, PiecePool& pool) : id(id_in), send(pool), receive(pool) {}
+  Stream(StreamId id_in, PiecePool& pool, WindowBudget& budget)
+      : id(id_in), send(pool), receive(pool), window(budget) {}
 
   StreamId id;
   SendBuffer send;
   PieceQueue receive;
-  WindowTuner tuner;
+  ReceiveWindow window;
   bool finishing = false;      // finish() was called
   bool end_sent = false;       // ... and the peer will hear of it
   bool send_over = false;      // reset by us

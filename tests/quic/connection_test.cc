@@ -139,7 +139,7 @@ TEST(Quic, ASlowReaderHoldsBackItsStreamAndNobodyElse) {
     held += piece;
     world.server().consume(slow, piece, world.now);
   }
-  EXPECT_LE(held, kFirstWindow);
+  EXPECT_LE(held, kOpeningWindow);
   world.reads[1] = true;
   ASSERT_TRUE(world.run(20s, [&] { return world.read(1, slow), world.seen[1].ended[slow]; }));
 }

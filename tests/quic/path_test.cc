@@ -31,8 +31,8 @@ struct Flood {
     world.client().write(stream, as_bytes("go"));
     world.application = [this](std::size_t at) {
       const bool knows = at == 0 || !world.seen[1].opened.empty();
-      while (sends[at] && knows && world.nodes[at]->write(stream, block) == block.size()) {
-      }
+      for (std::size_t taken = block.size(); sends[at] && knows && taken == block.size();)
+        written[at] += taken = world.nodes[at]->write(stream, block);
     };
   }
   /// Bytes a second that arrived at `at` meanwhile.
@@ -41,10 +41,25 @@ struct Flood {
     world.run(during);
     return static_cast<double>(world.received[at] - before) / to_seconds(during);
   }
+  /// The same of what the link carried, in whatever order it came: behind a hole a stream stands still and
+  /// catches up in an instant, which says little about a second or two.
+  double carried(std::size_t at, Duration during) {
+    const std::uint64_t before = world.nodes[at]->counters().bytes_in;
+    world.run(during);
+    return static_cast<double>(world.nodes[at]->counters().bytes_in - before) / to_seconds(during);
+  }
+  /// Both stop: everything has come to arrive.
+  bool completes(Duration within) {
+    sends = {};
+    return world.run(within, [&] {
+      return world.received[0] == written[1] && world.received[1] == written[0] + 2;  // "go"
+    });
+  }
   QuicWorld& world;
   StreamId stream;
   Bytes block;
   std::array<bool, 2> sends = {true, true};
+  std::array<std::uint64_t, 2> written{};
 };
 
 TEST(QuicPath, ASwitchToAnotherRateMtuAndRoundTripIsTakenAtOnceAndLosesNothing) {
@@ -59,18 +74,19 @@ TEST(QuicPath, ASwitchToAnotherRateMtuAndRoundTripIsTakenAtOnceAndLosesNothing) 
   world.establish();
   Flood flood(world);
   world.run(2s);
-  EXPECT_GT(flood.rate(1, 2s), 0.75 * 1e6);
-  EXPECT_GT(flood.rate(0, 2s), 0.75 * 1e6);
+  EXPECT_GT(flood.carried(1, 2s), 0.75 * 1e6);
+  EXPECT_GT(flood.carried(0, 2s), 0.75 * 1e6);
   world.links = {direct, direct};
   for (auto& node : world.nodes) node->on_path_changed(1400, world.now);
   world.run(1s);
-  EXPECT_GT(flood.rate(1, 1s), 0.7 * 6e6);
-  EXPECT_GT(flood.rate(0, 1s), 0.7 * 6e6);
+  EXPECT_GT(flood.carried(1, 1s), 0.7 * 6e6);
+  EXPECT_GT(flood.carried(0, 1s), 0.7 * 6e6);
   world.links = {relay, relay};
   for (auto& node : world.nodes) node->on_path_changed(8192, world.now);
   world.run(2s);
-  EXPECT_GT(flood.rate(1, 2s), 0.7 * 1e6);
-  EXPECT_GT(flood.rate(0, 2s), 0.7 * 1e6);
+  EXPECT_GT(flood.carried(1, 2s), 0.7 * 1e6);
+  EXPECT_GT(flood.carried(0, 2s), 0.7 * 1e6);
+  EXPECT_TRUE(flood.completes(20s));
   EXPECT_TRUE(world.client().is_established());
   EXPECT_TRUE(world.server().is_established());
 }
