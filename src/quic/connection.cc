@@ -317,6 +317,7 @@ std::size_t Connection::write(StreamId stream, ByteView data) {
   if (taken < data.size()) found->writable_wanted = true;
   if (taken == 0) return 0;
   found->send.append(data.first(taken));
+  impl_->unsent += taken;
   if (found->send.unsent() >= impl_->unsent_limit()) found->writable_wanted = true;
   impl_->scheduler.activate(stream);
   return taken;
@@ -333,6 +334,7 @@ void Connection::wrote(StreamId stream, std::size_t size) {
   Stream* found = impl_->find(stream);
   if (found == nullptr) return;
   found->send.grow(size);
+  impl_->unsent += size;
   if (found->send.unsent() >= impl_->unsent_limit()) found->writable_wanted = true;
   if (size > 0) impl_->scheduler.activate(stream);
 }

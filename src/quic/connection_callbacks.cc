@@ -136,6 +136,7 @@ void Connection::Impl::stream_closed(Stream& stream) {
 void Connection::Impl::forget(Stream& stream) {
   const StreamId id = stream.id;
   last_found = nullptr;
+  unsent -= stream.send.unsent();
   streams.erase(id);
   if (config.server && !closed) ngtcp2_conn_extend_max_streams_bidi(conn, 1);
   if (!closed && std::exchange(streams_wanted, false)) events.push_back(StreamsAvailable{});

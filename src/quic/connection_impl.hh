@@ -74,6 +74,7 @@ struct Connection::Impl {
   std::uint32_t path_number = 1;
   PiecePool pool;
   WindowBudget budget;
+  std::size_t unsent = 0;  // bytes of all streams
   std::unordered_map<StreamId, Stream> streams;
   Stream* last_found = nullptr;  // mostly it is the same one again
   StreamScheduler scheduler;

@@ -16,7 +16,8 @@ constexpr Duration kLeastCatchUp = 1ms, kMostCatchUp = 8ms;
 }  // namespace
 
 std::size_t Connection::Impl::unsent_limit() const {
-  return std::clamp(kUnsentBudget / std::max<std::size_t>(1, streams.size()), kMinUnsent, kMaxUnsent);
+  const std::size_t left = kUnsentBudget - std::min(unsent, kUnsentBudget);
+  return std::clamp(left / kUnsentShare, kMinUnsent, kMaxUnsent);
 }
 
 void Connection::Impl::take_turns(Stream& stream) {
@@ -26,6 +27,7 @@ void Connection::Impl::take_turns(Stream& stream) {
 
 void Connection::Impl::sent(Stream& stream, std::size_t size, bool with_end) {
   stream.send.on_sent(size);
+  unsent -= size;
   scheduler.charge(stream.id, size);
   if (with_end && stream.send.unsent() == 0) stream.end_sent = true;
   if (stream.send.unsent() == 0 && (!stream.finishing || stream.end_sent)) scheduler.deactivate(stream.id);

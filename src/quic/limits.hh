@@ -40,11 +40,15 @@ inline constexpr Duration kSlowReader = 1s;  // and eight round trips for half o
 // what was read to itself until it is half of this.
 inline constexpr std::uint64_t kSessionWindow = 2 * kMaxUnread;
 
-// Sending: bytes of one stream that were written and never sent. What was sent and is not acknowledged is
-// bounded by the congestion window.
-inline constexpr std::size_t kMaxUnsent = 256 << 10;
-inline constexpr std::size_t kMinUnsent = 16 << 10;     // of each, when there are many streams
-inline constexpr std::size_t kUnsentBudget = 32 << 20;  // of all streams together
+// Sending: bytes that were written and never sent. What was sent and is not acknowledged is bounded by the
+// congestion window. A stream may have kMinUnsent in any case, and more while it is at most such a part of
+// what the budget has left.
+inline constexpr std::size_t kMaxUnsent = 256 << 10;    // of a stream
+inline constexpr std::size_t kMinUnsent = 4 << 10;      // of a stream
+inline constexpr std::size_t kUnsentBudget = 16 << 20;  // of all streams together
+inline constexpr std::size_t kUnsentShare = 8;
+inline constexpr std::size_t kMostUnsent = 32 << 20;  // of all streams together, however many there are
+static_assert(kUnsentBudget + kMaxStreams * kMinUnsent <= kMostUnsent);
 
 inline constexpr std::size_t kStreamQuantum = 16 << 10;  // bytes a stream sends before the next one's turn
 // What holds no new bytes of a stream waits this long, or for so many datagrams: mostly the bytes that go

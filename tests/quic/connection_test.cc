@@ -195,6 +195,25 @@ TEST(Quic, OnAShortPathAnAnswerTakesTheAcknowledgementAlong) {
   EXPECT_LE(world.sent[0] + world.sent[1], 2 * kRequests + kRequests / 5);
 }
 
+TEST(Quic, WhatStreamsHaveNotSentIsBoundedForAllOfThemTogether) {
+  QuicWorld world;
+  world.establish();
+  for (LinkModel& link : world.links) link.loss = 1;
+  const Bytes block(2 * kMaxUnsent);
+  std::size_t taken = 0, least = block.size();
+  while (const auto stream = world.client().open_stream()) {
+    const std::size_t size = world.client().write(*stream, block);
+    EXPECT_EQ(world.client().writable(*stream), 0u);
+    taken += size;
+    least = std::min(least, size);
+  }
+  EXPECT_LE(taken, kMostUnsent);
+  EXPECT_GE(least, kMinUnsent);
+  for (LinkModel& link : world.links) link.loss = 0;
+  ASSERT_TRUE(world.run(60s, [&] { return world.received[1] == taken; }));
+  EXPECT_EQ(world.client().writable(0), kMaxUnsent);
+}
+
 TEST(Quic, AKeystrokeDoesNotWaitBehindDownloads) {
   LinkModel model{.delay = 10ms, .loss = 0, .bytes_per_second = 1.25e6, .queue_bytes = 32 << 10};
   QuicWorld world(3, model);
