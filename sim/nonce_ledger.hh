@@ -8,8 +8,9 @@
 
 namespace dh::sim {
 
-/// Remembers every key and nonce that anything in the process seals with while it lives, and throws at the
-/// first pair that comes twice. The youngest is the one that is told.
+/// Remembers every key and nonce that our code in this process seals with while it lives
+/// (crypto/seal_watch.hh says what that leaves out), and throws at the first pair that comes twice. The
+/// youngest is the one that is told.
 class NonceLedger final : public SealWatcher {
 public:
   NonceLedger() { watch_seals(this); }

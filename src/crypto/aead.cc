@@ -48,7 +48,7 @@ public:
   WatchedAead(std::unique_ptr<Aead> below, const Secret<KeySize>& key)
       : below_(std::move(below)), key_(key) {}
   void seal(const Nonce& nonce, ByteView aad, ByteView plain, ByteSpan out) override {
-    if (SealWatcher* watcher = seal_watcher()) watcher->on_seal(key_.expose(), nonce);
+    note_seal(key_.expose(), nonce);
     below_->seal(nonce, aad, plain, out);
   }
   bool open(const Nonce& nonce, ByteView aad, ByteView sealed, ByteSpan out) override {

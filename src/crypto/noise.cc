@@ -99,8 +99,7 @@ Bytes NoiseCipher::encrypt(ByteView aad, ByteView plain) {
   if (!key_) return to_bytes(plain);
   CHECK(nonce_ != UINT64_MAX);
   const auto nonce = nonce_bytes(nonce_++);
-  if (SealWatcher* watcher = seal_watcher())
-    watcher->on_seal(key_->expose(), std::as_bytes(std::span(nonce)));
+  note_seal(key_->expose(), std::as_bytes(std::span(nonce)));
   Bytes out(plain.size() + kTagSize);
   crypto_aead_chacha20poly1305_ietf_encrypt(as_uchar(ByteSpan(out)), nullptr, as_uchar(plain), plain.size(),
                                             as_uchar(aad), aad.size(), nullptr, nonce.data(), key_->uchar());

@@ -18,4 +18,8 @@ SealWatcher* seal_watcher() {
   return installed.load(std::memory_order_relaxed);
 }
 
+void note_seal(ByteView key, ByteView nonce) {
+  if (SealWatcher* watcher = seal_watcher()) watcher->on_seal(key, nonce);
+}
+
 }  // namespace dh

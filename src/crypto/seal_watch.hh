@@ -5,7 +5,8 @@
 namespace dh {
 
 /// For checks of the one rule every cipher here lives by: no key seals twice under one nonce. Told of every
-/// seal by make_aead()'s keys and by the handshake's, while it is installed.
+/// seal of ours while it is installed. Not of what GnuTLS seals by itself, the packets of a tunnel's QUIC
+/// handshake, nor of the TLS of relays.
 class SealWatcher {
 public:
   virtual ~SealWatcher() = default;
@@ -16,5 +17,8 @@ public:
 /// threads make keys or seal.
 void watch_seals(SealWatcher* watcher);
 SealWatcher* seal_watcher();
+
+/// A seal that goes through no key of make_aead(): tells the watcher, if there is one.
+void note_seal(ByteView key, ByteView nonce);
 
 }  // namespace dh

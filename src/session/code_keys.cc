@@ -5,6 +5,7 @@
 
 #include "base/check.hh"
 #include "crypto/hash.hh"
+#include "crypto/seal_watch.hh"
 
 namespace dh::session {
 namespace {
@@ -112,6 +113,7 @@ Cpace make_code_cpace(Cpace::Side side, const MeetingContext& context, const wir
 Bytes seal_gift(const CpaceKeys& keys, std::string_view token_text) {
   const Secret<32> key = gift_key(keys);
   Bytes sealed(token_text.size() + crypto_aead_chacha20poly1305_ietf_ABYTES);
+  note_seal(key.expose(), kZeroNonce);
   crypto_aead_chacha20poly1305_ietf_encrypt(as_uchar(ByteSpan(sealed)), nullptr,
                                             as_uchar(as_bytes(token_text)), token_text.size(), nullptr, 0,
                                             nullptr, as_uchar(ByteView(kZeroNonce)), key.uchar());

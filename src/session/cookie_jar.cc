@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "crypto/seal_watch.hh"
 #include "session/handshake.hh"
 
 namespace dh::session {
@@ -27,6 +28,7 @@ wire::CookieReply CookieJar::reply(const PublicKey& from, const wire::HandshakeM
   reply.receiver_index = m1.sender_index;
   rng_.fill(reply.nonce);
   const ByteArray<16> value = cookie(from);
+  note_seal(key_, reply.nonce);
   crypto_aead_xchacha20poly1305_ietf_encrypt(as_uchar(ByteSpan(reply.sealed)), nullptr,
                                              as_uchar(ByteView(value)), value.size(),
                                              as_uchar(ByteView(m1.mac1)), m1.mac1.size(), nullptr,

@@ -6,6 +6,7 @@
 
 #include "base/check.hh"
 #include "crypto/hash.hh"
+#include "crypto/seal_watch.hh"
 
 namespace dh::session {
 namespace {
@@ -49,6 +50,7 @@ std::optional<Bytes> LanAnswerer::on_question(ByteView packet, Instant now) {
   out.u16(relay_.port);
   out.bytes(relay_.pin);
   const Bytes head = answer.serialize();
+  note_seal(keys_.answer_key.expose(), full_nonce(answer));
   crypto_aead_xchacha20poly1305_ietf_encrypt(
       as_uchar(ByteSpan(answer.sealed)), nullptr, as_uchar(ByteView(plain)), plain.size(),
       as_uchar(ByteView(head)), LanAnswer::kSealedAt, nullptr, as_uchar(ByteView(full_nonce(answer))),

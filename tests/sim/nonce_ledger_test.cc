@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "crypto/aead.hh"
+#include "crypto/nacl_box.hh"
+#include "session/cookie_jar.hh"
+#include "session/lan_meeting.hh"
 #include "sim/nat_session.hh"
 
 namespace dh::sim {
@@ -21,6 +24,38 @@ TEST(NonceLedger, ThrowsWhenAKeySealsTwiceUnderOneNonce) {
   seal(other, 1);
   EXPECT_THROW(seal(key, 2), std::runtime_error);
   EXPECT_EQ(ledger.keys(), 2u);
+}
+
+/// Does it twice with the same randomness.
+template <class Seal>
+void expect_noticed(Seal seal) {
+  NonceLedger ledger;
+  const auto once = [&] {
+    SeededRng rng(7);
+    seal(rng);
+  };
+  once();
+  EXPECT_EQ(ledger.seals(), 1u);
+  EXPECT_THROW(once(), std::runtime_error);
+}
+
+TEST(NonceLedger, SeesWhatIsSealedWithoutMakeAead) {
+  crypto_init();
+  SeededRng rng(1);
+  const KeyPair one = KeyPair::generate(rng), other = KeyPair::generate(rng);
+  bool back = false;  // the same key the other way
+  expect_noticed([&](Rng&) {
+    back = !back;
+    return box_seal({}, {}, back ? one.pub : other.pub, back ? other.secret : one.secret);
+  });
+  expect_noticed(
+      [&](Rng& random) { session::CookieJar(one.pub, Instant{}, random).reply(other.pub, {}, Instant{}); });
+  expect_noticed([&](Rng&) { session::seal_gift({}, "token"); });
+  const auto words = session::lan_keys(session::parse_code("able-zone-zoo-zoo").value(), 100, {1, 8192});
+  const session::LanAsker asker({*words}, rng);
+  expect_noticed([&](Rng& random) {
+    session::LanAnswerer(*words, {}, random).on_question(asker.question(), Instant{});
+  });
 }
 
 // Every simulated world keeps one: handshake, control, relay and direct path, both directions.
