@@ -207,6 +207,7 @@ const quic::Connection& TunnelLink::quic() const {
   return impl_->quic;
 }
 path::PathFinder* TunnelLink::paths() {
+  impl_->only_quic = false;  // it may be told something that makes it send
   return impl_->paths ? &*impl_->paths : nullptr;
 }
 const PublicKey& TunnelLink::peer() const {

@@ -88,7 +88,9 @@ public:
 
   quic::Connection& quic();
   const quic::Connection& quic() const;
-  path::PathFinder* paths();  // nullptr with ForceRelay
+  /// nullptr with ForceRelay. To whoever keeps it: what it is told takes effect with the next input of the
+  /// link, on_timeout() for one.
+  path::PathFinder* paths();
   const PublicKey& peer() const;
   bool wants_other_relays() const;  // the one in use may be deaf
   bool is_ended() const;

@@ -46,13 +46,13 @@ public:
     listener->on_relay_writable(0, true);
   }
 
-  Opener& add_opener() {
+  Opener& add_opener(PathPolicy paths = PathPolicy::ForceRelay) {
     auto opener = std::make_unique<Opener>();
     opener->key = KeyPair::generate(rng);
     TunnelDialerConfig dial;
     dial.token = config.token;
     dial.derp_key = opener->key;
-    dial.paths = PathPolicy::ForceRelay;
+    dial.paths = paths;
     opener->dialer = std::make_unique<TunnelDialer>(dial, now, kWall, rng);
     opener->dialer->on_relay_up(0, now);
     opener->dialer->on_relay_writable(0, true);
@@ -232,6 +232,19 @@ TEST(Tunnel, GoesOnWithinFiveSecondsAfterTenMinutesWithoutANetwork) {
   world.dead = false;
   EXPECT_TRUE(world.run(5s, [&] { return opener.received == "meanwhile"; }));
   EXPECT_EQ(opener.back, 1u);
+}
+
+TEST(Tunnel, WhatThePathFinderHearsLeavesBeforeTheNextInput) {
+  TunnelWorld world;
+  Opener& opener = world.add_opener(PathPolicy::Best);
+  ASSERT_TRUE(world.run(5s, [&] { return opener.open && opener.established; }));
+  world.run(1s);
+  Bytes out(Session::kMaxPacketBytes);
+  ASSERT_FALSE(opener.dialer->poll_transmit(out, world.now));
+  path::PathFinder& paths = *opener.dialer->link()->paths();
+  paths.on_local_addresses({{IpAddress::parse("192.0.2.7").value(), 24, 1500}});
+  paths.on_socket_open(0, false, 40'000, world.now);
+  EXPECT_TRUE(opener.dialer->poll_transmit(out, world.now));
 }
 
 TEST(Tunnel, TheShareSaysGoodbyeToEverybody) {
