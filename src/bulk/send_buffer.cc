@@ -48,6 +48,7 @@ void SendBuffer::on_acked(std::uint64_t offset, std::uint64_t size) {
   lost_.remove(offset, end);
   if (offset > base_) {
     acked_.add(offset, end);
+    forget_chunks(offset, end);
     return;
   }
   base_ = end;
@@ -56,6 +57,14 @@ void SendBuffer::on_acked(std::uint64_t offset, std::uint64_t size) {
     acked_.remove_below(base_);
   }
   memory_.forget_below(base_);
+}
+
+/// A hole that waits for its repair keeps only what is around it: behind it a round trip's worth may be
+/// acked.
+void SendBuffer::forget_chunks(std::uint64_t from, std::uint64_t to) {
+  constexpr std::uint64_t kChunk = StreamMemory::kChunkBytes;
+  for (std::uint64_t index = from / kChunk; index * kChunk < to; ++index)
+    if (acked_.contains(index * kChunk, (index + 1) * kChunk)) memory_.forget_chunk(index);
 }
 
 void SendBuffer::on_lost(std::uint64_t offset, std::uint64_t size) {

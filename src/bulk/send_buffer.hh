@@ -43,7 +43,12 @@ public:
   bool has_lost() const { return !lost_.empty(); }
   bool has_new() const { return next_ < end_; }
 
+  /// What it all takes, in steps of a chunk.
+  std::size_t memory_bytes() const { return memory_.chunks() * StreamMemory::kChunkBytes; }
+
 private:
+  void forget_chunks(std::uint64_t from, std::uint64_t to);
+
   std::size_t capacity_;  // bytes written and not acked, at most
   StreamMemory memory_;
   std::uint64_t base_ = 0, next_ = 0, end_ = 0;

@@ -53,16 +53,29 @@ public:
   /// Nothing below `offset` will be asked for again.
   void forget_below(std::uint64_t offset) {
     for (const std::uint64_t first = offset / kChunkBytes; first_ < first && !chunks_.empty(); ++first_) {
-      if (chunks_.front() && spare_.size() < kMostSpare) spare_.push_back(std::move(chunks_.front()));
+      give_back(chunks_.front());
       chunks_.pop_front();
     }
     if (chunks_.empty()) first_ = std::max(first_, offset / kChunkBytes);
+  }
+  /// Nor anything of chunk number `index`.
+  void forget_chunk(std::uint64_t index) {
+    if (index >= first_ && index - first_ < chunks_.size())
+      give_back(chunks_[static_cast<std::size_t>(index - first_)]);
+  }
+  std::size_t chunks() const {  // in use
+    return static_cast<std::size_t>(
+        std::count_if(chunks_.begin(), chunks_.end(), [](const Chunk& chunk) { return chunk != nullptr; }));
   }
 
 private:
   using Chunk = std::unique_ptr<std::byte[]>;
   static constexpr std::size_t kMostSpare = 2;
 
+  void give_back(Chunk& chunk) {
+    if (chunk && spare_.size() < kMostSpare) spare_.push_back(std::move(chunk));
+    chunk.reset();
+  }
   std::byte* chunk(std::uint64_t index) {
     CHECK(index >= first_);
     const auto at = static_cast<std::size_t>(index - first_);

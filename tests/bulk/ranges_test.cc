@@ -208,6 +208,38 @@ TEST(ReassemblyBuffer, RefusesMoreGapsThanItWillRemember) {
   EXPECT_EQ(buffer.insert(2 + 2 * kMaxGaps, one), ReassemblyBuffer::Outcome::New);
 }
 
+// A gap at the front, as after the start's overshoot: what is acked behind it costs nothing.
+TEST(SendBuffer, KeepsOnlyWhatIsAroundAHole) {
+  constexpr std::size_t kSize = 3 << 20, kPacket = 1000;
+  SendBuffer buffer(kSize);
+  Bytes data(kSize);
+  SeededRng rng(1);
+  rng.fill(data);
+  ASSERT_EQ(buffer.write(data), kSize);
+  Bytes out(kSize);
+  while (const auto chunk = buffer.next_chunk(kPacket, kSize))
+    buffer.take(*chunk, ByteSpan(out).first(chunk->size));
+  EXPECT_EQ(buffer.memory_bytes(), kSize);
+  for (std::size_t at = kPacket; at < kSize; at += kPacket)
+    if (at != 2'000'000) buffer.on_acked(at, std::min(kPacket, kSize - at));
+  EXPECT_EQ(buffer.confirmed(), 0u);
+  EXPECT_EQ(buffer.memory_bytes(), 2 * StreamMemory::kChunkBytes);
+  buffer.on_lost(0, kSize);
+  for (const std::size_t hole : {std::size_t{0}, std::size_t{2'000'000}}) {
+    const auto chunk = buffer.next_chunk(2 * kPacket, kSize);
+    ASSERT_TRUE(chunk && chunk->offset == hole && chunk->size == kPacket);
+    const ByteSpan again = ByteSpan(out).first(kPacket);
+    buffer.take(*chunk, again);
+    EXPECT_TRUE(equal_bytes(again, ByteView(data).subspan(hole, kPacket)));
+  }
+  buffer.on_acked(0, kPacket);
+  EXPECT_EQ(buffer.confirmed(), 2'000'000u);
+  buffer.on_acked(2'000'000, kPacket);
+  EXPECT_EQ(buffer.confirmed(), kSize);
+  EXPECT_EQ(buffer.memory_bytes(), 0u);
+  EXPECT_EQ(buffer.write(data), kSize);
+}
+
 TEST(SendBuffer, SendsLostBytesBeforeNewOnesAndNeverAckedOnes) {
   SendBuffer buffer(1000);
   Bytes data(1000), out(100);
