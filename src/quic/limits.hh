@@ -26,7 +26,7 @@ static_assert(kMaxStreams * kFirstWindow + kGrowthBudget <= kMaxUnread);
 // beside a thousand others).
 inline constexpr std::uint64_t kOpeningWindow = 64 << 10;  // bytes
 inline constexpr std::uint64_t kOpeningShare = 768;
-// One that is read: this much, at most such a part of what is left.
+// One that is read: this much, at most such a part of what it finds.
 inline constexpr std::uint64_t kFreeWindow = 256 << 10;  // bytes
 inline constexpr std::uint64_t kSmallShare = 32;
 // One that is read fast: four fifths of what it finds beyond what is kept for the smaller ones. The first

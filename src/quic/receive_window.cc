@@ -13,11 +13,11 @@ constexpr std::uint64_t kLargestStep = 32 << 10;  // bytes read before the peer 
 }  // namespace
 
 std::uint64_t WindowBudget::most(std::uint64_t window) const {
-  const std::uint64_t small = std::min(window + left_ / kSmallShare, kFreeWindow);
+  // Shares of what it would find if it had nothing yet: in however many steps it grows.
+  const std::uint64_t own = window - kFirstWindow;
+  const std::uint64_t small = std::min(kFirstWindow + (own + left_) / kSmallShare, kFreeWindow);
   const std::uint64_t spare = left_ > kKeptForSmall ? left_ - kKeptForSmall : 0;
-  // Together with what it has: its share of all that it and others to come can have.
-  const std::uint64_t large =
-      std::min((window - kFirstWindow + spare) / 5 * kLargeShareFifths + kFirstWindow, kLargestWindow);
+  const std::uint64_t large = std::min(kFirstWindow + (own + spare) / 5 * kLargeShareFifths, kLargestWindow);
   return std::max({window, small, large});
 }
 
