@@ -107,7 +107,7 @@ void Connection::Impl::established_now() {
 void Connection::Impl::opened(StreamId id) {
   Stream& made = streams.try_emplace(id, id, pool, budget).first->second;
   ++counters.streams_opened;
-  ngtcp2_conn_extend_max_stream_offset(conn, id, made.window.open());
+  ngtcp2_conn_extend_max_stream_offset(conn, id, made.window.on_open());
 }
 
 void Connection::Impl::received(Stream& stream, ByteView data, bool last) {

@@ -31,7 +31,7 @@ void WindowBudget::give_back(std::uint64_t size) {
   CHECK(left_ <= kGrowthBudget);
 }
 
-std::uint64_t ReceiveWindow::open() {
+std::uint64_t ReceiveWindow::on_open() {
   window_ = budget_.opening();
   settle();
   return window_ - std::exchange(promised_, window_);

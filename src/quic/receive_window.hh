@@ -35,7 +35,7 @@ public:
   ReceiveWindow(const ReceiveWindow&) = delete;
 
   /// The stream is open, with a limit of kFirstWindow: how far that moves at once.
-  std::uint64_t open();
+  std::uint64_t on_open();
   /// `size` bytes were read: how far the limit moves. Mostly 0, for the peer is told in steps.
   std::uint64_t on_read(std::uint64_t size, Duration rtt, Instant now);
   /// Nothing more will come: what is kept for it is given back, except for what is still unread.

@@ -116,13 +116,13 @@ def ask(address, data):
     expect(answer == hashlib.sha256(data).digest() + data, f"{len(data)} bytes came back changed ({len(answer)})")
 
 
-def both(direct=False):
-    """A world with a relay, a digest server, its share and one opener."""
+def both(direct=False, serve=digest_server, output="--verbose"):
+    """A world with a relay, a server, its share and one opener."""
     world = World(BINARY, direct=direct)
     relay, server = world.relay()
-    target = Target(digest_server)
-    share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--verbose")
-    opener, address = start_open(world, token, "--verbose")
+    target = Target(serve)
+    share, token = start_share(world, server, f"127.0.0.1:{target.port}", output)
+    opener, address = start_open(world, token, output)
     return world, relay, server, share, token, opener, address
 
 
@@ -239,11 +239,8 @@ def test_many_openers_with_one_token_and_one_too_many():
 
 def test_json_events_of_open():
     """The fields of docs/json-events.md, also of the silence while the share is stopped."""
-    with World(BINARY, direct=True) as world:
-        _, server = world.relay()
-        target = Target(digest_server)
-        share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--json")
-        opener, _ = start_open(world, token, "--json")
+    world, _, _, share, _, opener, _ = both(direct=True, output="--json")
+    with world:
         opener.wait_line('"connected-direct"')
         share.signal(SIGSTOP)
         for name in ("silent", "direct-lost"):  # in either order
@@ -561,11 +558,8 @@ def test_an_opener_out_of_descriptors_goes_on():
 
 
 def test_connections_live_while_both_processes_are_stopped():
-    with World(BINARY, direct=True) as world:
-        _, server = world.relay()
-        target = Target(echo_server)
-        share, token = start_share(world, server, f"127.0.0.1:{target.port}", "--verbose")
-        opener, address = start_open(world, token, "--verbose")
+    world, _, _, share, _, opener, address = both(direct=True, serve=echo_server)
+    with world:
         with dial(address) as connection:
             expect(answers(connection), "not even before")
             for number in (SIGSTOP, SIGCONT):

@@ -21,7 +21,7 @@ TEST(ReceiveWindow, OneFastReaderGetsTheLargestWindow) {
   WindowBudget budget;
   ReceiveWindow window(budget);
   Instant now{};
-  EXPECT_EQ(window.open(), kOpeningWindow - kFirstWindow);
+  EXPECT_EQ(window.on_open(), kOpeningWindow - kFirstWindow);
   read_fast(window, now);
   EXPECT_EQ(window.size(), kLargestWindow);
 }
@@ -33,7 +33,7 @@ TEST(ReceiveWindow, WhoKeepsALargeOneLeavesSomethingToEachLaterStream) {
   std::uint64_t held = 0;
   for (int i = 0; i < 60; ++i) {
     windows.push_back(std::make_unique<ReceiveWindow>(budget));
-    windows.back()->open();
+    windows.back()->on_open();
     read_fast(*windows.back(), now);
     EXPECT_GE(windows.back()->size(), i < 2 ? 4u << 20 : 32u << 10) << i;
     held += windows.back()->size() - kFirstWindow;
@@ -47,7 +47,7 @@ TEST(ReceiveWindow, AllStreamsThereCanBeFindRoomForTheirBeginning) {
   WindowBudget budget;
   std::deque<ReceiveWindow> windows;
   for (std::size_t i = 0; i < kMaxStreams; ++i) {
-    windows.emplace_back(budget).open();
+    windows.emplace_back(budget).on_open();
   }
   EXPECT_GT(windows[1000].size(), 20u << 10);
   EXPECT_GE(windows.back().size(), kFirstWindow);
@@ -57,7 +57,7 @@ TEST(ReceiveWindow, AtTheEndOnlyWhatIsUnreadIsKept) {
   WindowBudget budget;
   ReceiveWindow window(budget);
   Instant now{};
-  window.open();
+  window.on_open();
   read_fast(window, now);
   window.end(1 << 20);
   EXPECT_EQ(budget.left(), kGrowthBudget + kFirstWindow - (1 << 20));
@@ -69,7 +69,7 @@ TEST(ReceiveWindow, ShrinksWhenItsReaderIsSlowAfterAll) {
   WindowBudget budget;
   ReceiveWindow window(budget);
   Instant now{};
-  window.open();
+  window.on_open();
   read_fast(window, now);
   std::uint64_t promised = kLargestWindow, told = 0;
   for (int i = 0; i < 1000; ++i) {
@@ -87,7 +87,7 @@ TEST(ReceiveWindow, AnUnhurriedReaderKeepsASmallOne) {
   WindowBudget budget;
   ReceiveWindow window(budget);
   Instant now{};
-  window.open();
+  window.on_open();
   for (int i = 0; i < 1000; ++i) {
     now += kRtt;
     window.on_read(4 << 10, kRtt, now);
