@@ -23,4 +23,10 @@ Duration thread_cpu_time(std::thread& thread) {
   return std::chrono::seconds(spec.tv_sec) + std::chrono::nanoseconds(spec.tv_nsec);
 }
 
+Duration thread_cpu_time() {
+  timespec spec{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spec);
+  return std::chrono::seconds(spec.tv_sec) + std::chrono::nanoseconds(spec.tv_nsec);
+}
+
 }  // namespace dh::io

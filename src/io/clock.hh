@@ -11,5 +11,7 @@ Instant now();
 UnixSeconds wall_now();
 /// How long a running thread has been on a processor.
 Duration thread_cpu_time(std::thread& thread);
+/// The same of the calling one.
+Duration thread_cpu_time();
 
 }  // namespace dh::io

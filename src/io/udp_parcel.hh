@@ -24,10 +24,15 @@ struct UdpParcel {
   std::uint8_t lane = 0;  // whose thread seals it
   std::uint8_t ttl = 0;   // 0: the system's default
   bool by_kernel = true;  // in one system call; else one each
+  bool timed = false;     // somebody wants to know what leaving costs
 
   std::vector<Outcome> outcomes;
   std::uint64_t send_calls = 0, bytes_out = 0;
   bool cannot_segment = false;  // each left alone, and fitted: this way out does not segment
+  Duration cost{};              // if timed: processor time in the kernel
+
+  /// All of it left in the way that was asked for.
+  bool went_well() const { return !cannot_segment && outcomes.size() == 1 && outcomes.front().error == 0; }
 
   /// Seals what is not sealed yet and sends all, in one system call where the kernel can.
   void leave();
@@ -35,6 +40,7 @@ struct UdpParcel {
   void clear(ByteView kept = {});
 
 private:
+  void transmit_all();
   int transmit(ByteView bytes, std::size_t segment_bytes);
 };
 

@@ -8,6 +8,7 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#include "io/cheaper_way.hh"
 #include "io/clock.hh"
 #include "io/listen_socket.hh"
 #include "io/udp_lanes.hh"
@@ -24,6 +25,10 @@ namespace {
 
 constexpr int kReadsPerTurn = 4;          // then other work gets its turn
 constexpr std::size_t kWorthAThread = 8;  // datagrams: fewer leave sooner from the loop
+// Whether the kernel segments at less than what each datagram costs alone, if it segments at all: 700
+// datagrams a GiB say so. Batches of fewer say nothing.
+constexpr CheaperWay::Bytes kCompare = {.first = 4u << 20, .sample = 1u << 20, .period = 1u << 30};
+constexpr std::size_t kWorthComparing = 8;
 
 struct Socket {
   Socket(asio::any_io_executor executor, Fd fd, bool v6)
@@ -232,7 +237,8 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
       return true;
     }
     parcel->socket = it->second.front()->own;
-    parcel->by_kernel = offload.segment;
+    parcel->by_kernel = offload.segment && !segmenting.is_second();
+    parcel->timed = offload.segment && segmenting.is_sample() && parcel->batch.count() >= kWorthComparing;
     parcel->is_v6 = it->second.front()->is_v6;
     collect();
     // Never past what the lane's thread still has: a packet that overtakes looks like a lost one, and a key
@@ -259,6 +265,8 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
     counters.send_calls += left.send_calls;
     counters.bytes_out += left.bytes_out;
     if (left.cannot_segment) offload.segment = false;
+    if (left.batch.count() >= kWorthComparing && left.went_well() && (left.timed || !segmenting.is_sample()))
+      segmenting.went(!left.by_kernel, left.bytes_out, left.cost);
     for (const auto& [error, datagrams] : left.outcomes) account(left, error, datagrams);
   }
 
@@ -302,6 +310,7 @@ struct UdpSockets::Impl : std::enable_shared_from_this<Impl> {
 
   asio::any_io_executor executor;
   UdpOffload offload;
+  CheaperWay segmenting{kCompare};  // second: one datagram a system call
   OnDatagram on_datagram;
   OnBatchEnd on_batch_end;
   OnRefused on_refused;

@@ -2,9 +2,7 @@
 
 // Through the page cache, or past it (O_DIRECT): whichever costs less time a byte.
 
-#include <cstdint>
-
-#include "base/time.hh"
+#include "io/cheaper_way.hh"
 #include "io/listen_socket.hh"
 
 namespace dh::io {
@@ -19,21 +17,14 @@ public:
   static constexpr std::size_t kBlock = 4096;             // offsets, sizes and memory are multiples of it
   static constexpr std::size_t kLeastBytes = 128u << 10;  // less than this is not worth going to the disk
 
-  bool is_direct() const { return stage_ == Stage::DirectSample || stage_ == Stage::Direct; }
+  bool is_direct() const { return way_.is_second(); }
   /// So much was written, past the cache or, because it did not fit, through it all the same.
-  void went(bool direct, std::uint64_t bytes, Duration took);
+  void went(bool direct, std::uint64_t bytes, Duration took) { way_.went(direct, bytes, took); }
   /// Not for this file system: through the cache from now on.
-  void give_up() { stage_ = Stage::CachedForGood; }
+  void give_up() { way_.give_up(); }
 
 private:
-  enum class Stage { CachedSample, DirectSample, Cached, Direct, CachedForGood };
-  void next();
-
-  Stage stage_ = Stage::CachedSample;
-  std::uint64_t left_ = kFirstBytes;  // of this stage
-  std::uint64_t bytes_ = 0;           // that went in it, and how long they took
-  Duration time_{};
-  double cached_cost_ = 0;  // seconds a byte, when last sampled
+  CheaperWay way_{{.first = kFirstBytes, .sample = kSampleBytes, .period = kPeriodBytes}};
 };
 
 /// A descriptor of its own for writing `fd` past the cache: that flag may not be set where others share it.

@@ -125,6 +125,35 @@ INSTANTIATE_TEST_SUITE_P(Offload, UdpSocketsTest,
                                   (offload.param.receive_thread ? "ToThread" : "");
                          });
 
+// The kernel cuts the first 4 MiB, then the next one leaves in datagrams sent one by one, to compare; by then
+// it is known what costs less here.
+TEST(UdpSockets, CompareWhatSegmentingCostsAndLoseNothing) {
+  for (const bool by_thread : {false, true}) {
+    UdpPair pair({.send_thread = by_thread});
+    constexpr std::size_t kSize = 1200, kBatches = 160;  // of 40: 7.3 MiB
+    const Bytes datagram = numbered(kSize, 1);
+    std::size_t sent = 0;
+    std::uint64_t most_calls = 0, calls = 0;
+    for (std::size_t batch = 0; batch < kBatches; ++batch) {
+      for (int i = 0; i < 40; ++i) {
+        pair.wait_for_room();
+        pair.send(datagram);
+        ++sent;
+      }
+      pair.sender.flush();
+      pair.run_until_heard(sent);
+      pair.wait_until_sent(sent);
+      most_calls = std::max(most_calls, pair.sender.counters().send_calls - calls);
+      calls = pair.sender.counters().send_calls;
+    }
+    ASSERT_EQ(pair.heard.size(), sent);
+    EXPECT_EQ(pair.sender.counters().datagrams_out, sent);
+    EXPECT_EQ(most_calls, 40u) << "one by one was never tried";
+    const std::uint64_t bytes_in_samples = 5u << 20;
+    EXPECT_GE(calls, bytes_in_samples / kSize / 40);
+  }
+}
+
 // What a stream does: sealed on one thread, opened on another, in order, far more than goes at once.
 TEST(UdpSockets, SealAndOpenOnThreadsOfTheirOwn) {
   UdpPair pair({.send_thread = true, .receive_thread = true});
