@@ -16,17 +16,20 @@ class LossDetector {
 public:
   /// Declares losses among the packets older than `largest_acked`: calls on_lost(packet) for each, oldest
   /// first, after marking it. `is_fast`: the path moves packets so quickly that a count alone means nothing.
+  /// Returns how many records it had to look at.
   template <class OnLost>
-  void detect(SentPackets& packets, std::uint64_t largest_acked, const RttEstimator& rtt, bool is_fast,
-              Instant now, OnLost&& on_lost) {
+  std::uint64_t detect(SentPackets& packets, std::uint64_t largest_acked, const RttEstimator& rtt,
+                       bool is_fast, Instant now, OnLost&& on_lost) {
     next_check_.reset();
     const Duration delay = time_threshold(rtt);
     const Duration min_age =
         is_fast ? std::max<Duration>(kTimerGranularity, rtt.smoothed() / 8) : Duration::zero();
     cursor_ = std::max(cursor_, packets.begin());
     // Numbers and sending times rise together, so the first packet that may still arrive ends the search.
+    std::uint64_t looks = 0;
     for (; cursor_ < packets.end() && cursor_ < largest_acked; ++cursor_) {
       SentPacket& packet = packets[cursor_];
+      ++looks;
       if (packet.state != PacketState::Outstanding) continue;
       const Duration age = now - packet.sent_at;
       const bool by_count = largest_acked - cursor_ >= packet_threshold_;
@@ -37,6 +40,7 @@ public:
       packet.state = PacketState::Lost;
       on_lost(packet);
     }
+    return looks;
   }
 
   /// Packet `number` was declared lost and is acked now. `largest_acked`: newest ack before this one.

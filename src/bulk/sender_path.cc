@@ -229,27 +229,26 @@ void SenderPath::detect_losses(SenderLane& lane, Instant now) {
   if (!lane.largest_acked) return;
   LossBatch batch;
   const bool is_fast = last_rate_ > kFastPathBytesPerSecond;
-  lane.loss.detect(lane.packets, *lane.largest_acked, channel.rtt, is_fast, now,
-                   [&](const SentPacket& packet) {
-                     in_flight_ -= packet.wire_bytes;
-                     --packets_in_flight_;
-                     put_back(packet);
-                     if (packet.wire_bytes > kBaseDatagramBytes && packet.sequence >= large_from_)
-                       ++large_lost_;
-                     sampler_.on_lost(packet);
-                     controller_->on_packet_lost({.number = packet.sequence,
-                                                  .bytes = packet.wire_bytes,
-                                                  .sent_at = packet.sent_at,
-                                                  .in_flight = packet.in_flight,
-                                                  .lost_since_sent = sampler_.lost() - packet.lost,
-                                                  .app_limited = packet.app_limited,
-                                                  .phase = packet.phase});
-                     ++counters_.packets_lost;
-                     ++lost_packets_;
-                     ++batch.lost_packets;
-                     batch.lost_bytes += packet.wire_bytes;
-                     batch.newest_sent_at = packet.sent_at;
-                   });
+  counters_.loss_checks += lane.loss.detect(
+      lane.packets, *lane.largest_acked, channel.rtt, is_fast, now, [&](const SentPacket& packet) {
+        in_flight_ -= packet.wire_bytes;
+        --packets_in_flight_;
+        put_back(packet);
+        if (packet.wire_bytes > kBaseDatagramBytes && packet.sequence >= large_from_) ++large_lost_;
+        sampler_.on_lost(packet);
+        controller_->on_packet_lost({.number = packet.sequence,
+                                     .bytes = packet.wire_bytes,
+                                     .sent_at = packet.sent_at,
+                                     .in_flight = packet.in_flight,
+                                     .lost_since_sent = sampler_.lost() - packet.lost,
+                                     .app_limited = packet.app_limited,
+                                     .phase = packet.phase});
+        ++counters_.packets_lost;
+        ++lost_packets_;
+        ++batch.lost_packets;
+        batch.lost_bytes += packet.wire_bytes;
+        batch.newest_sent_at = packet.sent_at;
+      });
   if (batch.lost_packets == 0) return;
   batch.now = now;
   batch.in_flight = in_flight_;

@@ -88,7 +88,8 @@ struct StreamCounters {
   std::uint64_t packets_sent = 0, packets_received = 0, bytes_on_wire_sent = 0, bytes_on_wire_received = 0;
   std::uint64_t stream_bytes = 0;  // sender: confirmed by the receiver; receiver: delivered in order
   std::uint64_t resent_bytes = 0, packets_lost = 0, spurious_losses = 0, probe_timeouts = 0;
-  std::uint64_t forged = 0;  // did not authenticate
+  std::uint64_t loss_checks = 0;  // records that loss detection looked at
+  std::uint64_t forged = 0;       // did not authenticate
   std::uint64_t replayed = 0, duplicates = 0, old_packets = 0;
   std::uint64_t acks_sent = 0, acks_received = 0, key_updates = 0;
 };

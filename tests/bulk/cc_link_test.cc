@@ -54,6 +54,21 @@ TEST(BbrPath, UsesACleanPathWithoutFillingItsQueue) {
   EXPECT_EQ(outcome.floor, 0);
 }
 
+// Loss detection goes through what was sent once, not again with every ack.
+TEST(BbrPath, LooksAtEachPacketAboutOnce) {
+  for (const auto& [loss, reorder] : {std::pair{0.0, 0.0}, {0.03, 0.0}, {0.0, 0.02}, {0.03, 0.02}}) {
+    BottleneckProperties link = path(50, 60ms);
+    link.loss = loss;
+    link.reorder = reorder;
+    Bottleneck world(link, {FlowProperties{}}, 7);
+    world.run_until(8s);
+    const StreamCounters& counters = world.sender(0).counters();
+    const double looks =
+        static_cast<double>(counters.loss_checks) / static_cast<double>(counters.packets_sent);
+    EXPECT_LE(looks, 1.2) << loss << " lost, " << reorder << " reordered";
+  }
+}
+
 TEST(BbrPath, UsesAPathThatLosesOnePacketInAHundred) {
   BottleneckProperties link = path(20, 60ms);
   link.loss = 0.01;
