@@ -146,6 +146,14 @@ class Bulk(Bench):
             os.unlink(target)
         return result
 
+    def discarded(self, case):
+        """From the page cache to /dev/null: no other process takes part, as with iperf3, whose receiver throws away what it has read."""
+        source, _, size = self.files(case)
+        result = self.transfer(case, os.open(source, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY))
+        if result["bytes"] != size:
+            raise Failed(f"{result['bytes']} of {size} bytes arrived")
+        return result
+
     def transfer(self, case, stdin, stdout):
         """One listen and pipe; closes both descriptors."""
         drops = self.hosts.socket_drops("a")
@@ -171,7 +179,7 @@ class Case:
     def __init__(self, what, run, mode, backend=None, place=None, env=None):
         self.what, self.run, self.mode, self.backend, self.place, self.env = what, run, mode, backend, place, env or {}
         self.name = f"{what}, {mode}"
-        self.sized = run.__name__ in ("ssh", "memory", "file", "dd")
+        self.sized = run.__name__ in ("ssh", "memory", "file", "discarded", "dd")
         self.results, self.troubles = [], []
 
 
@@ -194,6 +202,8 @@ def cases(bench, words):
     kinds += [(f"dd, {place} file to new file", bench.dd, None, place) for place in sorted(bench.places, reverse=True)]
     for backend in backends:
         kinds.append((f"pipe, memory, {backend}", bench.memory, backend, None))
+        if "tmpfs" in bench.places:
+            kinds.append((f"pipe, tmpfs file to /dev/null, {backend}", bench.discarded, backend, "tmpfs"))
         if backend == backends[0]:  # what the loop does alone on one or two cores
             for lanes in (1, 4):
                 kinds.append((f"pipe, memory, {backend}, threads, {lanes} lane{'s' * (lanes > 1)}", bench.memory, backend, None,
