@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "congestion.hh"
 #include "crypto/aead.hh"
 #include "io/clock.hh"
 #include "io/relay_choice.hh"
@@ -145,6 +146,7 @@ void prepare_dialer(SessionCommand& command, const CommonOptions& common, sessio
 void prepare_sender(const CommonOptions& common, session::SessionConfig& session) {
   session.direction = session::Direction::Send;
   session.controller = common.polite ? bulk::Controller::Ledbat : common.controller;
+  session.bbr = bbr_from_environment();
   session.rate_limit = common.rate_limit;
   if (common.lanes != 0) session.lanes = session.most_lanes = common.lanes;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/printable.hh"
+#include "congestion.hh"
 #include "io/clock.hh"
 #include "path_words.hh"
 #include "udp_choice.hh"
@@ -268,6 +269,9 @@ void SessionCommand::on_direct_lost(const std::string& why) {
 }
 
 void SessionCommand::on_path_check(session::Session& session) {
+  if (reporter_.json() && reporter_.verbose())
+    if (const auto report = session.controller_report())
+      reporter_.event("congestion", congestion_fields(*report));
   if (policy_ == session::PathPolicy::ForceRelay || session.paths() == nullptr) return;
   if (!session.paths()->current()) obstacle_ = words_for(session.paths()->obstacle());
   if (hint_told_ || badge_ != "relay" || !claimed_at_ || io::now() - *claimed_at_ < kHintAfter) return;
@@ -349,7 +353,8 @@ void SessionCommand::report_done(const io::SessionReport& report) {
       {"direct_bytes", Reporter::number(counters.direct_bytes)},
       {"relay_share", Reporter::number(relay_share)},
       {"lanes", Reporter::number(counters.lanes)},
-      {"min_rtt_seconds", Reporter::number(to_seconds(report.min_rtt.value_or(Duration{})))},
+      {"min_rtt_seconds",
+       Reporter::number(to_seconds(report.congestion ? report.congestion->min_rtt : Duration{}))},
       {"socket_drops", Reporter::number(report.udp.receive_dropped)},
       {"socket_buffer_bytes", Reporter::number(report.udp.receive_buffer_bytes)}};
   if (direction_ == session::Direction::Send) {
@@ -368,6 +373,11 @@ void SessionCommand::report_done(const io::SessionReport& report) {
                               "this machine {:.1f} s",
                               held(bulk::HeldBy::Source), held(bulk::HeldBy::Receiver),
                               held(bulk::HeldBy::Path), held(bulk::HeldBy::Limit), held(bulk::HeldBy::Host)));
+    if (report.congestion) {
+      const Reporter::Fields control = congestion_fields(*report.congestion);
+      fields.insert(fields.end(), control.begin(), control.end());
+      reporter_.detail("congestion", congestion_words(*report.congestion));
+    }
   }
   std::string line;
   if (hooks_ != nullptr) {

@@ -322,7 +322,17 @@ ControllerReport Bbr::report() const {
           .bandwidth = model_.bandwidth(),
           .min_rtt = model_.rtt.has_sample() ? model_.rtt.min() : Duration::zero(),
           .loss_floor = floor_.ratio(),
-          .inflight_bound = long_inflight_};
+          .inflight_bound = long_inflight_,
+          .counts = {{"probes", counters_.probes},
+                     {"too_high", counters_.too_high},
+                     {"rtt_probes", counters_.rtt_probes},
+                     {"cuts", counters_.cuts},
+                     {"tolerated", counters_.tolerated},
+                     {"floor_updates", counters_.floor_updates},
+                     {"bounds_released", counters_.bounds_released},
+                     {"collapses", counters_.collapses},
+                     {"undone", counters_.undone},
+                     {"startups_patient", counters_.startups_patient}}};
 }
 
 }  // namespace dh::bulk

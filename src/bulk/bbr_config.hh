@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+#include <string_view>
+
 namespace dh::bulk {
 
 /// What this BBR does beyond the draft; docs/congestion.md says why. Every part can be switched off, to
@@ -15,9 +18,13 @@ struct BbrConfig {
   bool pacing_credit = true;     // E8: time a busy machine missed may be made up (bulk/pacer.hh)
   bool believe_collapse = true;  // E9: two rounds of absurd loss end the belief in the old bandwidth
 
+  bool operator==(const BbrConfig&) const = default;
+
   static constexpr BbrConfig draft() {
     return {false, false, false, false, false, false, false, false, false};
   }
+  /// All but these: "E1,E4", or "all" for the draft. Empty: there is no such part.
+  static std::optional<BbrConfig> without(std::string_view parts);
 };
 
 }  // namespace dh::bulk

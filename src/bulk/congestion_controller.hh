@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "bulk/loss_floor.hh"
 #include "bulk/rate_sampler.hh"
@@ -53,6 +55,8 @@ struct ControllerReport {
   Duration min_rtt{};
   double loss_floor = 0;      // share of packets
   double inflight_bound = 0;  // bytes; infinity: none
+  /// What it has done so far, by name.
+  std::vector<std::pair<const char*, std::uint64_t>> counts{};
 };
 
 /// Decides how much may be in flight on one path and how fast it leaves. Pure; one per path, never shared.

@@ -365,10 +365,11 @@ struct SessionDriver::Impl : std::enable_shared_from_this<Impl> {
     for (const auto& port : ports)
       flushed = flushed && (!port || !port->client->is_up() || port->client->flushed());
     if (flushed || now() >= flush_until) {
-      SessionReport report{.counters = session.counters(), .udp = {}, .min_rtt = {}, .open_for = open_for};
+      SessionReport report{.counters = session.counters(),
+                           .udp = {},
+                           .congestion = session.controller_report(),
+                           .open_for = open_for};
       if (direct) report.udp = direct->counters();
-      if (const auto path = session.controller_report(); path && path->min_rtt > Duration::zero())
-        report.min_rtt = path->min_rtt;
       close();
       observer.on_ended(*result, report);
       return;

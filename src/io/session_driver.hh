@@ -15,8 +15,8 @@ namespace dh::io {
 /// How a session went.
 struct SessionReport {
   session::SessionCounters counters;
-  UdpCounters udp;                  // of the direct paths' sockets
-  std::optional<Duration> min_rtt;  // of the path in use at the end, as the sender saw it
+  UdpCounters udp;                                   // of the direct paths' sockets
+  std::optional<bulk::ControllerReport> congestion;  // of a sender's path in use at the end
   Duration open_for{};
 };
 

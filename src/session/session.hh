@@ -60,6 +60,7 @@ struct SessionConfig {
   Duration wait = 15s;                  // dialer: how long the listener may take to answer
   AeadKind aead = AeadKind::Aes256Gcm;  // dialer: what this machine does fastest
   PathPolicy paths = PathPolicy::Best;
+  bulk::BbrConfig bbr;                                  // sending, with Controller::Bbr
   bulk::Controller controller = bulk::Controller::Bbr;  // sending; over relays only Ledbat changes anything
   std::uint64_t rate_limit = 0;                         // sending: stream bytes per second; 0: none
   std::size_t lanes = 1, most_lanes = bulk::kMaxLanes;  // sending: of the direct path, at first and ever

@@ -248,6 +248,7 @@ void Session::Impl::open_stream(const SessionKeys& keys, AeadKind aead, Instant 
   stream.aead = aead;
   stream.peer_connection_id = keys.peer_index;
   stream.controller = config.controller;
+  stream.bbr = config.bbr;
   stream.rate_limit = config.rate_limit;
   if (config.capability == Capability::Transfer) {
     stream.receive_window = kTransferWindow;

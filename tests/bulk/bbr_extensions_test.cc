@@ -16,6 +16,16 @@ void count(LossFloor& floor, PhaseCounts acked, SendPhase phase, int lost, doubl
   floor.end_round(round_loss);
 }
 
+TEST(BbrConfig, PartsCanBeSwitchedOffByName) {
+  BbrConfig but_two;
+  but_two.loss_floor = but_two.believe_collapse = false;
+  EXPECT_EQ(BbrConfig::without("E1,E9"), but_two);
+  EXPECT_EQ(BbrConfig::without("E1,E2,E3,E4,E5,E6,E7,E8,E9"), BbrConfig::draft());
+  EXPECT_EQ(BbrConfig::without("all"), BbrConfig::draft());
+  for (const char* wrong : {"", "E0", "e1", "E10", "E1,", ",E1", "E1 E2", "loss_floor", "E1,all"})
+    EXPECT_EQ(BbrConfig::without(wrong), std::nullopt) << wrong;
+}
+
 TEST(LossFloor, IsTheShareLostWhileCruising) {
   LossFloor floor;
   count(floor, counts(0, 97, 0), SendPhase::Cruise, 2);

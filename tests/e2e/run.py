@@ -297,6 +297,36 @@ def test_without_offload_every_datagram_travels_alone():
     both_ways("DERPHOLE_UDP_OFFLOAD", (("off", "off"), ("off", "on"), ("on", "off")), 20_000_000, "perhaps")
 
 
+def test_congestion_control_says_what_it_believes():
+    with World(BINARY, direct=True) as world:
+        _, server = world.relay()
+        source = world.path("source")
+        make_file(source, 20_000_000)
+
+        def sent(flags, env):
+            listener, token = world.listen(server, "--require-direct")
+            sender = world.pipe(token, source, "--require-direct", "--verbose", *flags, env=env)
+            sender.finish(60)
+            listener.finish(60)
+            return sender
+
+        slow = ("--json", "--limit-rate", "12M")  # so that it is asked in the middle
+        events = [json.loads(line) for line in sent(slow, {}).stderr().splitlines()]
+        seen = [event for event in events if event["event"] in ("congestion", "done")]
+        expect([event["event"] for event in seen][-2:] == ["congestion", "done"], seen)
+        for event in seen:
+            expect(event["controller"] == "bbr" and event["controller_state"] and event["window_bytes"] > 0 and event["pacing_bytes_per_second"] > 0
+                   and 0 <= event["loss_floor"] < 0.1 and "probes" in event["controller_counts"], event)
+        sender = sent(("--cc", "cubic"), {})
+        expect(sender.has_line("^congestion=cubic in "), sender.stderr())
+        sender = sent((), {"DERPHOLE_BBR_WITHOUT": "E1,E7"})
+        expect(sender.has_line("^congestion=bbr in "), sender.stderr())
+        _, token = world.listen(server)
+        process = world.start("pipe", token, env={"DERPHOLE_BBR_WITHOUT": "E0"})
+        process.finish(5, 2)
+        expect(len(process.stderr().splitlines()) == 1 and "E0" in process.stderr(), process.stderr())
+
+
 def test_threads_that_seal_and_open_change_nothing():
     both_ways("DERPHOLE_UDP_THREADS", (("on", "on"), ("on", "off"), ("off", "on")), 100_000_000, "perhaps")
 
