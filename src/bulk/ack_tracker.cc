@@ -67,4 +67,13 @@ void AckTracker::take(wire::AckFrame& frame, Instant now) {
   waiting_ = 0;
 }
 
+void AckTracker::on_ack_acked(std::uint64_t number) {
+  // The newest stays: acks need a largest number, and what comes next is compared with it.
+  std::size_t settled = 0;
+  while (settled + 1 < count_ && ranges_[settled].last <= number) ++settled;
+  std::copy(ranges_.begin() + static_cast<std::ptrdiff_t>(settled),
+            ranges_.begin() + static_cast<std::ptrdiff_t>(count_), ranges_.begin());
+  count_ -= settled;
+}
+
 }  // namespace dh::bulk

@@ -7,8 +7,9 @@
 
 namespace dh::bulk {
 
-/// What has arrived on one path and when to say so. Keeps the newest kMaxAckRanges ranges: every range is in
-/// many acks, so one lost ack costs nothing, and a flood of holes costs no memory.
+/// What has arrived on one path and when to say so. Keeps the newest kMaxAckRanges ranges until the sender is
+/// known to have them: every range is in many acks, so one lost ack costs nothing, and a flood of holes costs
+/// no memory.
 class AckTracker {
 public:
   /// Call once per authentic, fresh packet. `eliciting`: it wants an answer. `ack_me`: at once.
@@ -23,6 +24,9 @@ public:
 
   /// Fills all but path and limit, and clears the timer. Only when has_packets().
   void take(wire::AckFrame& frame, Instant now);
+  std::size_t range_count() const { return count_; }
+  /// The sender has the ack that said all up to `number` (RFC 9000 §13.2.4): older ranges need no repeating.
+  void on_ack_acked(std::uint64_t number);
 
 private:
   void insert(std::uint64_t number);

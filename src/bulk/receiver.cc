@@ -1,5 +1,6 @@
 #include "bulk/receiver.hh"
 
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -54,8 +55,15 @@ struct ReceiverPath {
   PacketSealer sealer;                               // what we send is little: one lane
   std::vector<std::unique_ptr<ReceiverLane>> lanes;  // never empty; references stay valid
   bool usable = true;
-  // A PING that rides on an ack now and then: measures the rtt and confirms key updates.
-  std::optional<std::uint64_t> ping_number;
+  // A PING that rides on an ack now and then: measures the rtt, confirms key updates, and tells that the
+  // sender has this ack.
+  struct Ping {
+    std::uint64_t number;
+    Instant at;
+    PathId lane;            // which the ack was about ...
+    std::uint64_t largest;  // ... and up to where
+  };
+  std::deque<Ping> pings;  // not answered yet, oldest first, at most kMaxPings
   std::optional<Instant> ping_at;
 };
 
@@ -344,11 +352,14 @@ void Receiver::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
     return;
   }
   about->sealer.on_acked(frame.largest());
-  if (!about->ping_number || frame.ranges[0].last < *about->ping_number) return;
-  // The first ack past the ping; held back at most as long as it says.
-  if (*about->ping_number >= frame.ranges[0].first)
-    about->channel.rtt.update(now - *about->ping_at, std::chrono::microseconds(frame.delay_us), now);
-  about->ping_number.reset();
+  const wire::PacketRange& newest = frame.ranges[0];
+  for (; !about->pings.empty() && about->pings.front().number <= newest.last; about->pings.pop_front()) {
+    const ReceiverPath::Ping& ping = about->pings.front();
+    if (ping.number < newest.first) continue;  // it was lost, or answered already
+    if (ping.number == newest.last)
+      about->channel.rtt.update(now - ping.at, std::chrono::microseconds(frame.delay_us), now);
+    if (ReceiverLane* lane = find_lane(ping.lane)) lane->acks.on_ack_acked(ping.largest);
+  }
 }
 
 /// The sender knows, or had every chance to.
@@ -402,17 +413,20 @@ std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ReceiverLa
   if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
     frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
   // A PING that got no answer within a second is forgotten and asked again.
-  const Duration ping_pause = via->sealer.wants_confirmation() ? via->channel.rtt.pto() : kPingInterval;
+  Duration ping_pause = kPingInterval;
+  if (via->sealer.wants_confirmation() || lane.acks.range_count() > kFewAckRanges)
+    ping_pause = std::max<Duration>(via->channel.rtt.pto(), kMinPingInterval);
   const bool ping = abort.running() && (!via->ping_at || now - *via->ping_at >= ping_pause);
-  if (ping) {
-    frames.ping();
-    via->ping_at = now;
-    via->ping_number = via->sealer.next_number();
-  }
   wire::AckFrame ack;
   ack.path = lane.id;
   ack.receive_limit = buffer.advertise();
   lane.acks.take(ack, now);
+  if (ping) {
+    frames.ping();
+    via->ping_at = now;
+    if (via->pings.size() == kMaxPings) via->pings.pop_front();
+    via->pings.push_back({via->sealer.next_number(), now, lane.id, ack.largest()});
+  }
   frames.ack(ack);
   ++counters.acks_sent;
   return finish_packet(*via, out, frames.size(), ping);

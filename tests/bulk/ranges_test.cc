@@ -93,6 +93,27 @@ TEST(AckTracker, HoldsAtMostItsCapOfRanges) {
   EXPECT_EQ(frame.ranges[kMaxAckRanges - 1], (wire::PacketRange{872, 872}));
 }
 
+// What the sender is known to have heard is not repeated; the newest range always is.
+TEST(AckTracker, ForgetsRangesThatTheSenderHas) {
+  AckTracker tracker;
+  for (const std::uint64_t n : {0, 1, 3, 5, 6, 9}) tracker.on_packet(n, true, false, 10ms, Instant(1s));
+  EXPECT_EQ(tracker.range_count(), 4u);
+  tracker.on_ack_acked(5);  // half of 5..6: kept whole
+  wire::AckFrame frame;
+  tracker.take(frame, Instant(1s));
+  ASSERT_EQ(frame.range_count, 2u);
+  EXPECT_EQ(frame.ranges[0], (wire::PacketRange{9, 9}));
+  EXPECT_EQ(frame.ranges[1], (wire::PacketRange{5, 6}));
+  tracker.on_ack_acked(100);
+  tracker.take(frame, Instant(1s));
+  ASSERT_EQ(frame.range_count, 1u);
+  EXPECT_EQ(frame.ranges[0], (wire::PacketRange{9, 9}));
+  tracker.on_packet(4, true, false, 10ms, Instant(1s));  // late: news, although older
+  tracker.take(frame, Instant(1s));
+  ASSERT_EQ(frame.range_count, 2u);
+  EXPECT_EQ(frame.ranges[1], (wire::PacketRange{4, 4}));
+}
+
 TEST(AckTracker, AsksForAnAckByTimeCountFlagAndGap) {
   const Instant start(1s);
   AckTracker tracker;
