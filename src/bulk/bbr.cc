@@ -159,7 +159,7 @@ void Bbr::read_floor() {
 
 /// By how much chance moves the share that a path with this floor loses of so many bytes.
 double Bbr::floor_deviation(double bytes) const {
-  return bytes > 0 ? std::sqrt(floor_.ratio() * segment_ / bytes) : 0;
+  return bytes > 0 ? std::sqrt(floor_.ratio() * floor_.variance_factor() * segment_ / bytes) : 0;
 }
 
 double Bbr::loss_threshold() const {
@@ -175,10 +175,11 @@ bool Bbr::inflight_too_high() const {
 void Bbr::on_packet_lost(const LostPacket& packet) {
   const auto bytes = static_cast<double>(packet.bytes);
   if (model_.on_loss(bytes)) begin_loss_episode(packet);
-  if (loss_events_ == 0 || packet.number != last_lost_ + 1) ++loss_events_;
+  const bool follows = packet.number == last_lost_ + 1;
+  if (loss_events_ == 0 || !follows) ++loss_events_;
   last_lost_ = packet.number;
   ++episode_losses_;
-  floor_.on_lost(packet.phase);
+  floor_.on_lost(packet.phase, follows);
   if (!probe_sample_) return;
   const auto lost = static_cast<double>(packet.lost_since_sent);
   const auto in_flight = static_cast<double>(packet.in_flight);

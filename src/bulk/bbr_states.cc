@@ -16,8 +16,9 @@ constexpr unsigned kStartupLossEvents = 6;
 constexpr double kStartupLoss = 0.02, kStartupHeavyLoss = 0.25;  // the second ends it at once (E6)
 constexpr int kStartupFlatRounds = 2;                            // E6: without growth, before loss may end it
 constexpr double kToleratedFactor = 1.5, kToleratedLoss = 0.005, kToleratedDeviations = 2;  // E3
-constexpr double kMaxExplainedLoss = 0.03;                 // E4: more than that need not be explained
-constexpr double kAbsurdLoss = 0.12, kAbsurdPackets = 10;  // E9
+constexpr double kMaxExplainedLoss = 0.03;                      // E4: more than that need not be explained
+constexpr double kAbsurdLoss = 0.12, kAbsurdPackets = 10;       // E9 ...
+constexpr double kAbsurdDeviations = 3, kMostAbsurdLoss = 0.4;  // ... where losses come in long runs
 constexpr int kAbsurdRounds = 2;
 constexpr double kBuriedBandwidth = 0.25;  // E9 without loss: of the remembered one,
 constexpr int kBuriedRtts = 3;             // while the queue holds two round trips more
@@ -65,8 +66,9 @@ void Bbr::adapt_short_term() {
 /// rounds stand in it, and bring a fraction. (Without that first one it may be others who fill a deep queue.)
 void Bbr::check_collapse() {
   if (!extensions_.believe_collapse) return;
-  const bool absurd =
-      model_.round_loss_ratio() > kAbsurdLoss && model_.round_lost() >= kAbsurdPackets * segment_;
+  const double chance = floor_.ratio() + kAbsurdDeviations * floor_deviation(model_.round_bytes());
+  const bool absurd = model_.round_loss_ratio() > std::clamp(chance, kAbsurdLoss, kMostAbsurdLoss) &&
+                      model_.round_lost() >= kAbsurdPackets * segment_;
   absurd_rounds_ = absurd && !probing() ? absurd_rounds_ + 1 : std::min(absurd_rounds_, 0);
   if (absurd) absurd_at_ = now_;
   const Duration rtt = std::exchange(loss_round_rtt_, Duration::max());

@@ -12,6 +12,8 @@ constexpr double kDownAuditPackets = 60, kProbeRttAuditPackets = 40;
 constexpr double kAbsurdLoss = 0.2;  // of a round
 constexpr double kAuditFactor = 1.25;
 constexpr double kLeastVariance = 0.002;
+constexpr double kRunPrior = 3;    // losses that each came alone, to begin with
+constexpr double kLongestRun = 8;  // a mean beyond this is outages, not a path that loses
 
 }  // namespace
 
@@ -23,6 +25,7 @@ void LossFloor::end_round(double loss_ratio) {
   for (std::size_t i = 0; i < kSendPhases && loss_ratio <= kAbsurdLoss; ++i) {
     counts_[i].acked += round_[i].acked;
     counts_[i].lost += round_[i].lost;
+    counts_[i].runs += round_[i].runs;
   }
   round_ = {};
 }
@@ -40,6 +43,7 @@ void LossFloor::fade() {
     const double factor = i == index(SendPhase::ProbeRtt) ? kProbeRttFade : kFade;
     counts_[i].acked *= factor;
     counts_[i].lost *= factor;
+    counts_[i].runs *= factor;
   }
 }
 
@@ -47,12 +51,19 @@ void LossFloor::update() {
   const Counts& cruise = counts_[index(SendPhase::Cruise)];
   const Counts& down = counts_[index(SendPhase::Down)];
   const Counts& probe_rtt = counts_[index(SendPhase::ProbeRtt)];
-  double floor = cruise.all() >= kBasePackets ? cruise.ratio()
-                 : down.all() >= kBasePackets ? down.ratio()
-                                              : 0;
+  double lost = kRunPrior, runs = kRunPrior;
+  for (const Counts* counts : {&cruise, &down, &probe_rtt}) lost += counts->lost, runs += counts->runs;
+  const double run = std::clamp(lost / runs, 1.0, kLongestRun);
+  variance_factor_ = 2 * run - 1;  // of a Poisson number of runs of geometric length
+  const double base = cruise.all() >= kBasePackets ? cruise.ratio()
+                      : down.all() >= kBasePackets ? down.ratio()
+                                                   : 0;
+  double floor = base;
   const auto audit = [&](const Counts& counts, double enough) {
     if (counts.all() < enough) return;
-    const double deviation = std::sqrt(std::max(counts.ratio(), kLeastVariance) / counts.all());
+    // That few packets were spared says little where losses come in runs.
+    const double expected = std::max(counts.ratio(), kLeastVariance) + (1 - 1 / run) * base;
+    const double deviation = std::sqrt(expected * variance_factor_ / counts.all());
     floor = std::min(floor, kAuditFactor * counts.ratio() + deviation);
   };
   audit(down, kDownAuditPackets);

@@ -54,6 +54,24 @@ TEST(LossFloor, TheHalfEmptyWindowAuditsItToo) {
   EXPECT_DOUBLE_EQ(floor.ratio(), std::sqrt(0.002 / 40));  // 0.7 %: nothing lost of forty
 }
 
+// Losses in runs of four: that none of fifty packets of the half-empty window was lost may well be chance.
+TEST(LossFloor, TheAuditAllowsForLossesThatComeInRuns) {
+  const auto floor_of = [](bool in_runs, std::uint32_t probe_rtt_packets) {
+    LossFloor floor;
+    floor.on_acked(counts(0, 1900, 0));
+    for (int i = 0; i < 100; ++i) floor.on_lost(SendPhase::Cruise, in_runs && i % 4 != 0);
+    floor.end_round(0);
+    count(floor, counts(0, 0, probe_rtt_packets), SendPhase::Other, 0);
+    floor.update();
+    return std::pair(floor.ratio(), floor.variance_factor());
+  };
+  EXPECT_DOUBLE_EQ(floor_of(false, 50).first, std::sqrt(0.002 / 50));
+  EXPECT_DOUBLE_EQ(floor_of(false, 50).second, 1);
+  EXPECT_DOUBLE_EQ(floor_of(true, 50).first, 0.05);
+  EXPECT_NEAR(floor_of(true, 50).second, 6.4, 0.1);  // 2 x 4 - 1, less what is assumed at first
+  EXPECT_LT(floor_of(true, 2000).first, 0.014);      // nothing lost of so many is no chance
+}
+
 TEST(LossFloor, ARoundOfAbsurdLossDoesNotCount) {
   LossFloor floor;
   count(floor, counts(0, 990, 0), SendPhase::Cruise, 10);

@@ -128,6 +128,7 @@ public:
            static_cast<double>(f.properties.datagram_bytes - kOverhead);
   }
   Sender& sender(std::size_t flow) { return flows_[flow]->sender; }
+  Receiver& receiver(std::size_t flow) { return flows_[flow]->receiver; }
   ControllerReport report(std::size_t flow) { return *flows_[flow]->sender.controller_report(0); }
   std::optional<Duration> finished_at(std::size_t flow) const { return flows_[flow]->finished; }
 

@@ -54,6 +54,30 @@ TEST(BbrPath, UsesACleanPathWithoutFillingItsQueue) {
   EXPECT_EQ(outcome.floor, 0);
 }
 
+TEST(BbrPath, LivesWithLossesThatComeInBursts) {
+  for (const double loss : {0.01, 0.05}) {
+    BottleneckProperties link = path(20, 60ms);
+    link.loss = loss;
+    link.burst_packets = 4;
+    EXPECT_GE(run(link, 3s, 23s).share, 0.9) << loss;
+  }
+}
+
+// An ack tells of holes until the sender has heard of them, and then no more: a return path with a hundredth
+// of the rate carries enough of them.
+TEST(BbrPath, AcksStaySmallWhereMuchIsLost) {
+  BottleneckProperties link = path(20, 40ms);
+  link.loss = 0.03;
+  Bottleneck world(link, {FlowProperties{}}, 3);
+  world.run_until(10s);
+  const StreamCounters& counters = world.receiver(0).counters();
+  ASSERT_GT(counters.acks_sent, 1000u);
+  EXPECT_LE(counters.bytes_on_wire_sent / counters.acks_sent, 110u);  // 61 with one range, 8 for each more
+  BottleneckProperties thin = path(20, 40ms);
+  thin.ack_bytes_per_second = thin.bytes_per_second / 100;
+  EXPECT_GE(run(thin, 5s, 20s).share, 0.9);
+}
+
 // Loss detection goes through what was sent once, not again with every ack.
 TEST(BbrPath, LooksAtEachPacketAboutOnce) {
   for (const auto& [loss, reorder] : {std::pair{0.0, 0.0}, {0.03, 0.0}, {0.0, 0.02}, {0.03, 0.02}}) {
