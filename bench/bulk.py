@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """./dev bench bulk: direct transfers between two namespaces, beside what UDP, TCP and ssh do on the same wire in the same run.
 
-Usage: bulk.py BUILD [--runs N] [--seconds S] [--only WORD,WORD] [--json FILE]
+Usage: bulk.py BUILD [--runs N] [--seconds S] [--only WORD,WORD] [--link MBIT,MS [--loss P%]] [--json FILE]
 The cases run one after the other, N rounds of them; the table has medians, ratios are to iperf3 of the same round. Needs root.
+`--link`: over the lab's wire with this rate, round trip and loss instead of a bare veth pair, `pipe` from memory alone.
 `whole`: a UDP send of many segments crosses the wire in one piece (a NIC that segments); `cut`: the kernel cuts it.
 CPU time and memory are those of the sending and the receiving program alone. A transfer that stayed on the relay is told, not counted.
 """
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import time
 
-from two_hosts import ADDRESSES, Bench, Failed, Watched, big_pipe, say, sha256, ssh_words, sshd, why_not
+from two_hosts import ADDRESSES, Bench, Failed, TwoHosts, Watched, Wired, big_pipe, say, sha256, ssh_words, sshd, why_not
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -30,14 +31,14 @@ YARDSTICK = "iperf3, TCP in clear"
 class Bulk(Bench):
     """Every case. A case returns what it measured: gbps, send and receive (CPU s/GiB), and what else it knows."""
 
-    def __init__(self, build, seconds):
-        super().__init__(build, has_places=True)
+    def __init__(self, build, seconds, make_hosts=TwoHosts):
+        super().__init__(build, make_hosts, has_places=True)
         self.seconds = seconds
         self.ends = self.tool("stream_ends")
         self.bytes = {}  # per case: as many as take about `seconds`; none yet in its first run
 
     def with_backend(self, backend):
-        return self.env(DERPHOLE_AEAD=backend)
+        return self.env(**({"DERPHOLE_AEAD": backend} if backend else {}))
 
     def env_of(self, case):
         return dict(self.with_backend(case.backend), **case.env)
@@ -280,20 +281,27 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="that one transfer should take")
     parser.add_argument("--only", default="", help="cases with one of these words; iperf3 always runs")
     parser.add_argument("--json", help="every single figure, to this file")
+    parser.add_argument("--link", metavar="MBIT,MS", help="over the lab's wire")
+    parser.add_argument("--loss", default="0%", help="on it, of the data (default 0%%)")
     args = parser.parse_args()
     if why := why_not():
         say(f"SKIPPED: {why}")
         return
     about = machine()
-    bench = Bulk(args.build, args.seconds)
+    words = [word for word in args.only.split(",") if word]
+    if args.link:
+        rate, rtt = (float(part) for part in args.link.split(","))
+        bench = Bulk(args.build, args.seconds, lambda: Wired(args.build, (rate, rtt), args.loss))
+    else:
+        bench = Bulk(args.build, args.seconds)
     try:
-        todo = cases(bench, [word for word in args.only.split(",") if word])
+        todo = [Case(f"pipe, {rate:g} Mbit/s, {rtt:g} ms, {args.loss} lost", bench.memory, "whole")] if args.link else cases(bench, words)
         for counted in range(args.runs + 1):
             if counted:
                 say(f"round {counted} of {args.runs}")
             for mode in MODES:
                 here = [case for case in todo if case.mode == mode]
-                if here and shutil.which("ethtool"):
+                if here and not args.link and shutil.which("ethtool"):
                     bench.hosts.segment_in_kernel(mode == "cut")
                 yardstick = None
                 for case in here:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from two_hosts import ADDRESSES, Bench, Failed, TwoHosts, Watched, say, sha256, ssh_words, sshd, why_not
+from two_hosts import ADDRESSES, Bench, Failed, TwoHosts, Watched, Wired, say, sha256, ssh_words, sshd, why_not
 
 FILE_BYTES = 4096
 PER_DIRECTORY = 500
@@ -30,39 +30,6 @@ SSH_PORT = 5002
 NEAR, FAR, LONG = (1000, 20), (400, 250), (300, 100)  # Mbit/s, ms
 KILLS = 12
 MIB = 1 << 20
-
-
-class Wired(TwoHosts):
-    """The two hosts with the lab's wire between them instead of a veth pair."""
-
-    def __init__(self, build, link=NEAR, loss="0%"):
-        super().__init__()
-        rate, rtt = link
-        self._ip("-n", self.name("a"), "link", "del", "eth0")
-        self.wire = subprocess.Popen([os.path.join(build, "lab", "lab_wire"), "--a", f"{self.name('a')}:eth0", "--b", f"{self.name('b')}:eth0"],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.answer("ready")
-        for side, address in ADDRESSES.items():
-            self._ip("-n", self.name(side), "addr", "add", f"{address}/24", "dev", "eth0")
-            self._ip("-n", self.name(side), "link", "set", "eth0", "mtu", "1500", "txqueuelen", "1000", "up")
-        for command in (f"delay {rtt / 2:g}ms", f"rate {rate}mbit", f"queue {rate * 125 * rtt}"):  # one product of both
-            self.tell(f"both {command}")
-        self.tell(f"ba loss {loss}")
-
-    def tell(self, setting):
-        self.wire.stdin.write(f"set {setting}\n")
-        self.wire.stdin.flush()
-        self.answer("ok")
-
-    def answer(self, wanted):
-        if (got := self.wire.stdout.readline().strip()) != wanted:
-            sys.exit(f"bench: lab_wire said: {got}")
-
-    def close(self):
-        if getattr(self, "wire", None):
-            self.wire.kill()
-            self.wire.wait()
-        super().close()
 
 
 def listing(root):
@@ -247,7 +214,7 @@ def main():
     build = os.path.abspath(options.build)
     only = [word for word in options.only.split(",") if word]
     rows = []
-    for what, hosts, make, amount, methods in (("many", lambda: Wired(build), make_many, options.files, ["tar", "rsync", "send"]),
+    for what, hosts, make, amount, methods in (("many", lambda: Wired(build, NEAR), make_many, options.files, ["tar", "rsync", "send"]),
                                                ("big", TwoHosts, make_big, options.big, ["pipe", "send"]),
                                                ("lossy", lambda: Wired(build, LONG, "3%"), make_big, options.big // 4, ["pipe", "send"])):
         if only and not any(word in (what, *methods) for word in only):

@@ -104,6 +104,40 @@ class TwoHosts:
             subprocess.run(["ip", "netns", "del", self.name(side)], capture_output=True, check=False)
 
 
+class Wired(TwoHosts):
+    """The two hosts with the lab's wire between them instead of a veth pair."""
+
+    def __init__(self, build, link, loss="0%"):
+        """`link`: Mbit/s and ms of round trip, with a queue of one product of both. `loss`: of what a gets."""
+        super().__init__()
+        rate, rtt = link
+        self._ip("-n", self.name("a"), "link", "del", "eth0")
+        self.wire = subprocess.Popen([os.path.join(build, "lab", "lab_wire"), "--a", f"{self.name('a')}:eth0", "--b", f"{self.name('b')}:eth0"],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.answer("ready")
+        for side, address in ADDRESSES.items():
+            self._ip("-n", self.name(side), "addr", "add", f"{address}/24", "dev", "eth0")
+            self._ip("-n", self.name(side), "link", "set", "eth0", "mtu", "1500", "txqueuelen", "1000", "up")
+        for command in (f"delay {rtt / 2:g}ms", f"rate {rate:g}mbit", f"queue {rate * 125 * rtt:.0f}"):  # one product of both
+            self.tell(f"both {command}")
+        self.tell(f"ba loss {loss}")
+
+    def tell(self, setting):
+        self.wire.stdin.write(f"set {setting}\n")
+        self.wire.stdin.flush()
+        self.answer("ok")
+
+    def answer(self, wanted):
+        if (got := self.wire.stdout.readline().strip()) != wanted:
+            sys.exit(f"bench: lab_wire said: {got}")
+
+    def close(self):
+        if getattr(self, "wire", None):
+            self.wire.kill()
+            self.wire.wait()
+        super().close()
+
+
 class Failed(Exception):
     """One sentence."""
 
