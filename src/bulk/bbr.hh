@@ -160,9 +160,10 @@ private:
   std::uint64_t rounds_since_probe_ = 0;
   Duration probe_wait_{};
   Instant cycle_start_{};
-  Duration loss_round_rtt_ = Duration::max();  // shortest of this loss round
-  int buried_rounds_ = 0;                      // in a row (E9)
-  std::optional<Instant> absurd_at_;           // last round of absurd loss (E9)
+  // Shortest of this loss round, and of the one that has just ended; max(): none.
+  Duration loss_round_rtt_ = Duration::max(), ended_round_rtt_ = Duration::max();
+  int buried_rounds_ = 0;             // in a row (E9)
+  std::optional<Instant> absurd_at_;  // last round of absurd loss (E9)
   std::optional<Instant> probe_rtt_done_at_;
   bool probe_rtt_round_done_ = false;
 

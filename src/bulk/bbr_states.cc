@@ -14,6 +14,7 @@ constexpr std::uint64_t kMaxProbeRounds = 63;  // or 62: about what Reno needs t
 constexpr Duration kProbeRttTime = 200ms;
 constexpr unsigned kStartupLossEvents = 6;
 constexpr double kStartupLoss = 0.02, kStartupHeavyLoss = 0.25;  // the second ends it at once (E6)
+constexpr double kStartupQueuedRtt = 1.25;                       // E6: of the shortest
 constexpr int kStartupFlatRounds = 2;                            // E6: without growth, before loss may end it
 constexpr double kToleratedFactor = 1.5, kToleratedLoss = 0.005, kToleratedDeviations = 2;  // E3
 constexpr double kMaxExplainedLoss = 0.03;                      // E4: more than that need not be explained
@@ -55,6 +56,7 @@ void Bbr::adapt_short_term() {
       ++counters_.cuts;
     }
   }
+  ended_round_rtt_ = std::exchange(loss_round_rtt_, Duration::max());
   check_collapse();
   floor_.end_round(model_.round_loss_ratio());
   model_.end_loss_round();
@@ -71,7 +73,7 @@ void Bbr::check_collapse() {
                       model_.round_lost() >= kAbsurdPackets * segment_;
   absurd_rounds_ = absurd && !probing() ? absurd_rounds_ + 1 : std::min(absurd_rounds_, 0);
   if (absurd) absurd_at_ = now_;
-  const Duration rtt = std::exchange(loss_round_rtt_, Duration::max());
+  const Duration rtt = ended_round_rtt_;
   const bool buried = full_once_ && absurd_at_ && now_ - *absurd_at_ < kBuriedMemory &&
                       rtt != Duration::max() && !model_.sample().app_limited &&
                       rtt > kBuriedRtts * model_.rtt.min() + kBuriedQueue &&
@@ -90,7 +92,12 @@ void Bbr::check_startup_loss() {
   const bool heavy = recovering_ && model_.round() > recovery_round_ && loss_events_ >= kStartupLossEvents &&
                      ratio > kStartupLoss;
   if (!heavy) return;
-  if (extensions_.patient_startup && pipe_.flat_rounds() < kStartupFlatRounds && ratio <= kStartupHeavyLoss) {
+  // Where no packet of the round has escaped a queue, that is what the losses are.
+  const bool queued = ended_round_rtt_ != Duration::max() &&
+                      to_seconds(ended_round_rtt_) >
+                          kStartupQueuedRtt * to_seconds(model_.rtt.min()) + to_seconds(kBuriedQueue);
+  if (extensions_.patient_startup && pipe_.flat_rounds() < kStartupFlatRounds && ratio <= kStartupHeavyLoss &&
+      !queued) {
     ++counters_.startups_patient;
     return;
   }

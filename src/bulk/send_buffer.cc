@@ -47,14 +47,18 @@ void SendBuffer::on_acked(std::uint64_t offset, std::uint64_t size) {
   if (end <= base_) return;
   lost_.remove(offset, end);
   if (offset > base_) {
+    acked_.for_each_gap(offset, end,
+                        [this](std::uint64_t from, std::uint64_t to) { acked_bytes_ += to - from; });
     acked_.add(offset, end);
     forget_chunks(offset, end);
     return;
   }
   base_ = end;
   while (!acked_.empty() && acked_.front().begin <= base_) {
-    base_ = std::max(base_, acked_.front().end);
-    acked_.remove_below(base_);
+    const IntervalSet::Interval first = acked_.front();
+    base_ = std::max(base_, first.end);
+    acked_bytes_ -= first.end - first.begin;
+    acked_.remove(first.begin, first.end);
   }
   memory_.forget_below(base_);
 }

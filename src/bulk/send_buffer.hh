@@ -1,6 +1,7 @@
 #pragma once
 
 #include "bulk/interval_set.hh"
+#include "bulk/limits.hh"
 #include "bulk/stream_memory.hh"
 
 namespace dh::bulk {
@@ -15,6 +16,8 @@ public:
     bool is_new = false;  // never sent before
   };
 
+  /// `capacity`: bytes that are not acked, at most. They may lie half as much further apart: what is acked
+  /// between them needs little memory where holes are few, and as much as they where each packet is one.
   explicit SendBuffer(std::size_t capacity) : capacity_(capacity) {}
 
   std::size_t write(ByteView data);
@@ -24,7 +27,14 @@ public:
   ByteView commit(std::size_t size);
   std::size_t capacity() const { return capacity_; }
   void grow(std::size_t capacity) { capacity_ = std::max(capacity_, capacity); }
-  std::size_t writable() const { return capacity_ - static_cast<std::size_t>(end_ - base_); }
+  std::size_t writable() const {
+    const auto span = static_cast<std::size_t>(end_ - base_);
+    return std::min(capacity_ - unacked(), capacity_ + capacity_ / 2 - span);
+  }
+  /// With less room than this nobody is asked for more.
+  std::size_t least_room() const { return std::min(kLeastRoom, capacity_ / 8); }
+  /// Bytes written and not acked.
+  std::size_t unacked() const { return static_cast<std::size_t>(end_ - base_ - acked_bytes_); }
 
   /// The next bytes to send, at most `max`: lost ones first, then new ones below `limit`. Empty: nothing may
   /// go.
@@ -49,11 +59,12 @@ public:
 private:
   void forget_chunks(std::uint64_t from, std::uint64_t to);
 
-  std::size_t capacity_;  // bytes written and not acked, at most
+  std::size_t capacity_;
   StreamMemory memory_;
   std::uint64_t base_ = 0, next_ = 0, end_ = 0;
-  IntervalSet acked_;  // above base_
-  IntervalSet lost_;   // to be sent again; disjoint from acked_
+  IntervalSet acked_;              // above base_ ...
+  std::uint64_t acked_bytes_ = 0;  // ... so many
+  IntervalSet lost_;               // to be sent again; disjoint from acked_
 };
 
 }  // namespace dh::bulk

@@ -108,7 +108,7 @@ ByteSpan Sender::room() {
   SendBuffer& buffer = s.stream.buffer;
   const std::size_t ahead = kPacketsAhead * s.preferred->channel.properties.datagram_bytes;
   const auto waiting = static_cast<std::size_t>(buffer.end() - buffer.next_offset());
-  if (waiting > ahead / 2 || buffer.writable() < std::min(kLeastRoom, buffer.capacity() / 8)) return {};
+  if (waiting > ahead / 2 || buffer.writable() < buffer.least_room()) return {};
   const ByteSpan room = buffer.room();
   return room.first(std::min(room.size(), ahead - waiting));
 }

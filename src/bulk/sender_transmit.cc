@@ -161,19 +161,21 @@ void Sender::Impl::tune_buffer() {
   const std::size_t capacity = stream.buffer.capacity();
   const std::uint64_t window = preferred->controller().window_bytes();
   // Nearly full of what is in flight, and the window allows more than that.
-  const bool is_short =
-      stream.buffer.next_offset() - stream.buffer.confirmed() > capacity / 4 * 3 && window > capacity / 4 * 3;
-  if (is_short && capacity < config.most_send_buffer)  // not doubled: a fast source fills all there is
+  const bool is_short = stream.buffer.unacked() > capacity / 4 * 3 && window > capacity / 4 * 3;
+  if (is_short)  // not doubled: a fast source fills all there is
     stream.buffer.grow(std::min<std::size_t>(capacity / 2 * 3, config.most_send_buffer));
 }
 
 /// Nothing may be sent now, and the window is not the reason.
 void Sender::Impl::when_idle(Instant now) {
+  const bool waits_for_writer = stream.fin == FinState::Unwritten && !stream.buffer.has_new();
+  // The writer has no room because of what is under way: that says nothing about how fast it is.
+  const bool is_full = waits_for_writer && stream.buffer.writable() < stream.buffer.least_room();
   if (window_closed())
     held_by = HeldBy::Receiver;
-  else if (stream.fin == FinState::Unwritten)
+  else if (waits_for_writer && !is_full)
     held_by = HeldBy::Source;
-  preferred->on_app_limited(now);
+  if (!is_full) preferred->on_app_limited(now);
   const bool all_sent = stream.fin != FinState::Unwritten && !stream.buffer.has_new();
   // A closed window is no end: what was sent before it will be acknowledged in its time.
   if (!stream.buffer.has_new()) preferred->arm_tail(all_sent);

@@ -41,8 +41,8 @@ struct StreamConfig {
   std::uint64_t most_receive_window = 256u << 20;  // ... and may be, on a long, fast or lossy path
   /// Receiver: what is acknowledged and not read is a loss when the process dies; see receive_window.hh.
   bool receive_window_shrinks = false;
-  // Bytes the sender keeps until they are acknowledged. Few at first: they should still be in the cache when
-  // they leave.
+  // Bytes the sender keeps until they are acknowledged (SendBuffer). Few at first: they should still be in
+  // the cache when they leave.
   std::size_t send_buffer = 1u << 20;
   std::size_t most_send_buffer = 256u << 20;  // what it may grow to, for a long and fast path
   /// Small packets per key, a large one counting kLargePacketWeight; 0: kKeyUpdatePacketsSmall.

@@ -69,6 +69,19 @@ TEST(Bbr, FiveGapsDoNotEndStartup) {
   EXPECT_EQ(fed.bbr.state(), BbrState::Startup);
 }
 
+TEST(Bbr, AGrowingStartIsEndedByLossWhereItHasBuiltAQueue) {
+  for (const Duration rtt : {129ms, 131ms}) {  // 1.25 x 100 ms + 5 ms are a queue
+    Fed fed;
+    fed.ack({.rate = 500e3});
+    fed.lose(6);
+    fed.ack({.rate = 1e6, .lost = 6'000, .rtt = rtt});
+    fed.lose(6);
+    fed.ack({.rate = 2e6, .lost = 6'000, .rtt = rtt});
+    fed.ack({.rate = 4e6, .lost = 6'000, .rtt = rtt});
+    EXPECT_EQ(fed.bbr.state() == BbrState::Startup, rtt == 129ms) << to_seconds(rtt);
+  }
+}
+
 TEST(Bbr, AGrowingStartIsNotEndedByLossUnlessAQuarterIsLost) {
   Fed fed;
   lose_heavily(fed, 1e6);

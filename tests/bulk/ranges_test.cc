@@ -261,6 +261,32 @@ TEST(SendBuffer, KeepsOnlyWhatIsAroundAHole) {
   EXPECT_EQ(buffer.write(data), kSize);
 }
 
+// What is acked behind a hole gives room, up to how far the two ends may be apart.
+TEST(SendBuffer, CountsOnlyWhatIsNotAcked) {
+  SendBuffer buffer(1000);
+  const Bytes data(3000);
+  Bytes out(100);
+  EXPECT_EQ(buffer.write(data), 1000u);
+  while (const auto chunk = buffer.next_chunk(100, 1000)) buffer.take(*chunk, out);
+  EXPECT_EQ(buffer.writable(), 0u);
+  buffer.on_acked(100, 300);
+  EXPECT_EQ(buffer.writable(), 300u);
+  buffer.on_acked(200, 800);  // half of it again
+  EXPECT_EQ(buffer.unacked(), 100u);
+  EXPECT_EQ(buffer.writable(), 500u);  // 1500 beyond the hole
+  EXPECT_EQ(buffer.write(data), 500u);
+  while (const auto chunk = buffer.next_chunk(100, 1500)) buffer.take(*chunk, out);
+  buffer.on_acked(1000, 500);
+  EXPECT_EQ(buffer.unacked(), 100u);
+  EXPECT_EQ(buffer.writable(), 0u);
+  buffer.grow(2000);
+  EXPECT_EQ(buffer.writable(), 1500u);
+  buffer.on_acked(0, 100);
+  EXPECT_EQ(buffer.confirmed(), 1500u);
+  EXPECT_EQ(buffer.unacked(), 0u);
+  EXPECT_EQ(buffer.writable(), 2000u);
+}
+
 TEST(SendBuffer, SendsLostBytesBeforeNewOnesAndNeverAckedOnes) {
   SendBuffer buffer(1000);
   Bytes data(1000), out(100);
@@ -285,7 +311,7 @@ TEST(SendBuffer, SendsLostBytesBeforeNewOnesAndNeverAckedOnes) {
   EXPECT_TRUE(chunk->is_new);
   EXPECT_EQ(chunk->offset, 400u);
   EXPECT_FALSE(buffer.next_chunk(100, 400));  // the peer's limit
-  EXPECT_EQ(buffer.writable(), 0u);
+  EXPECT_EQ(buffer.writable(), 50u);
   buffer.on_acked(0, 100);
   EXPECT_EQ(buffer.confirmed(), 100u);
   buffer.on_acked(100, 50);

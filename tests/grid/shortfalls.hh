@@ -13,7 +13,7 @@ struct Shortfall {
   double mark;
 };
 
-inline constexpr std::array<Shortfall, 26> kShortfalls{{
+inline constexpr std::array<Shortfall, 27> kShortfalls{{
     {"2% lost, 10 Mbit/s 150 ms", "lost", 0.033},
     {"3% lost, 10 Mbit/s 150 ms", "lost", 0.044},
     {"5% lost, 10 Mbit/s 150 ms", "lost", 0.067},
@@ -24,6 +24,7 @@ inline constexpr std::array<Shortfall, 26> kShortfalls{{
     {"5% lost, 20 Mbit/s 150 ms", "lost", 0.066},
     {"5% lost, 20 Mbit/s 300 ms", "lost", 0.065},
     {"3% lost, 50 Mbit/s 60 ms", "lost", 0.041},
+    {"5% lost, 50 Mbit/s 60 ms", "lost", 0.061},
     {"3% lost, 5 Mbit/s 40 ms", "share", 0.68},
     {"policer 200 ms deep, 20 Mbit/s 50 ms", "lost", 0.02},
     {"policer 200 ms deep, 50 Mbit/s 50 ms", "lost", 0.025},
