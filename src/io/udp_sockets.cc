@@ -25,8 +25,8 @@ namespace {
 
 constexpr int kReadsPerTurn = 4;          // then other work gets its turn
 constexpr std::size_t kWorthAThread = 8;  // datagrams: fewer leave sooner from the loop
-// Whether the kernel segments at less than what each datagram costs alone, if it segments at all: 700
-// datagrams a GiB say so. Batches of fewer say nothing.
+// Whether a kernel that segments does so for less than datagrams cost that are sent one by one: asked once a
+// GiB, with a MiB of each. Batches of fewer than kWorthComparing say nothing.
 constexpr CheaperWay::Bytes kCompare = {.first = 4u << 20, .sample = 1u << 20, .period = 1u << 30};
 constexpr std::size_t kWorthComparing = 8;
 
