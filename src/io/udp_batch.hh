@@ -17,7 +17,7 @@ class UdpBatch {
 public:
   static constexpr std::size_t kMaxDatagram = 65'536;  // bytes that room() always has
   static constexpr std::size_t kMaxSegments = 44;      // the kernel takes 64
-  static constexpr std::size_t kMaxBytes = 60'000;     // and 64 KiB in all
+  static constexpr std::size_t kMaxBytes = 65'000;     // and 65,507 in all
 
   UdpBatch() : buffer_(3 * kMaxDatagram) {}
 
