@@ -237,7 +237,7 @@ void Internet::descend(const Child& child, Packet packet) {
   const HostId id{child.index};
   HostState& host = state(id);
   travel(host.interfaces[child.interface].wire, host.attachments[child.interface].down, Way::Down,
-         std::move(packet), [this, id](Packet arrived) { deliver(id, arrived); });
+         std::move(packet), [this, id](const Packet& arrived) { deliver(id, arrived); });
 }
 
 void Internet::at_outside_of(BoxId id, Packet packet) {

@@ -19,6 +19,12 @@ namespace {
 
 using transfer::EntryKind;
 
+std::string joined(const std::string& directory, const std::string& name) {
+  std::string path;
+  path.reserve(directory.size() + 1 + name.size());
+  return path.append(directory).append("/").append(name);
+}
+
 // Never waits for the other end of a FIFO, never becomes our terminal.
 constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 
@@ -134,7 +140,7 @@ struct Walker {
     if (!names) return leave_out(path, std::strerror(names.error()), true);
     above.push_back({info.st_dev, info.st_ino});
     for (const std::string& child : *names)
-      visit(opened->get(), child, *index, path + "/" + child, below.empty() ? child : below + "/" + child);
+      visit(opened->get(), child, *index, joined(path, child), below.empty() ? child : joined(below, child));
     above.pop_back();
   }
 };

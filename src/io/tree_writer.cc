@@ -385,10 +385,9 @@ WriteOutcome TreeWriter::commit() {
     const bool is_directory = (*manifest_)[entry].kind == EntryKind::Directory;
     if (top.was_placed) {
       top.is_ours = true;
-    } else if (plan_->state(entry) == State::Skipped) {
-      continue;  // also a directory whose name a file or a link keeps: nothing of it was staged
-    } else if (!is_directory && plan_->state(entry) != State::Done) {
-      continue;
+    } else if (plan_->state(entry) == State::Skipped ||
+               (!is_directory && plan_->state(entry) != State::Done)) {
+      continue;  // Skipped is also a directory whose name a file or a link keeps: nothing of it was staged
     } else {
       top.name = place(entry, top, placer);
     }

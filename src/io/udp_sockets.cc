@@ -31,9 +31,9 @@ constexpr CheaperWay::Bytes kCompare = {.first = 4u << 20, .sample = 1u << 20, .
 constexpr std::size_t kWorthComparing = 8;
 
 struct Socket {
-  Socket(asio::any_io_executor executor, Fd fd, bool v6)
+  Socket(const asio::any_io_executor& executor, Fd fd, bool v6)
       : own(std::make_shared<const Fd>(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0))),
-        descriptor(std::move(executor), fd.release()),
+        descriptor(executor, fd.release()),
         is_v6(v6) {}
   std::shared_ptr<const Fd> own;  // for the threads, which may be at it when `descriptor` closes
   asio::posix::stream_descriptor descriptor;
@@ -55,7 +55,8 @@ std::uint64_t receive_buffer_of(int fd) {
 /// Datagrams leave whole or not at all, whatever the kernel has heard about the path: what passes is for us
 /// to find out (RFC 8899 §4.4).
 void never_fragment(const Fd& fd, bool v6) {
-  const int probe = v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE, on = 1;
+  static_assert(int{IPV6_PMTUDISC_PROBE} == int{IP_PMTUDISC_PROBE});
+  const int probe = IP_PMTUDISC_PROBE, on = 1;
   if (v6) {
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, &probe, sizeof probe);
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_DONTFRAG, &on, sizeof on);
