@@ -255,6 +255,7 @@ std::vector<PeerOutlook> peer_outlooks(const NetcheckReport& full) {
   }};
   const Reachability self = reachability_of(report, false);
   std::vector<PeerOutlook> out;
+  out.reserve(peers.size() + 1);
   for (const Peer& peer : peers) out.push_back({peer.name, outlook(self, peer.host)});
   // With IPv6 at both ends there is usually a firewall and no NAT.
   const Reachability firewalled{.mapping = M::EndpointIndependent, .filtering = F::AddressAndPortDependent};

@@ -184,7 +184,7 @@ void Prober::ping_now(SocketId socket, const Endpoint& remote, Instant now) {
 void Prober::set_in_use(std::optional<Route> route, bool busy, Instant now) {
   const bool changed = busy != busy_ || route.has_value() != in_use_.has_value() ||
                        (route && (route->socket != in_use_->socket || route->remote != in_use_->remote));
-  in_use_ = std::move(route);
+  in_use_ = route;
   busy_ = busy;
   if (!changed) return;
   for (Pair& pair : pairs_) pair.mtu.set_in_use(this->in_use(pair), now);
