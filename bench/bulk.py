@@ -205,7 +205,9 @@ def cases(bench, words):
         kinds.append((f"pipe, memory, {backend}", bench.memory, backend, None))
         if "tmpfs" in bench.places:
             kinds.append((f"pipe, tmpfs file to /dev/null, {backend}", bench.discarded, backend, "tmpfs"))
-        if backend == backends[0]:  # what the loop does alone on one or two cores
+        if backend == backends[0]:
+            kinds.append((f"pipe, memory, {backend}, each datagram alone", bench.memory, backend, None, {"DERPHOLE_UDP_OFFLOAD": "off"}))
+            # What the loop does alone on one or two cores.
             for lanes in (1, 4):
                 kinds.append((f"pipe, memory, {backend}, threads, {lanes} lane{'s' * (lanes > 1)}", bench.memory, backend, None,
                               {"DERPHOLE_UDP_THREADS": "on", "DERPHOLE_LANES": str(lanes)}))
@@ -295,7 +297,11 @@ def main():
     else:
         bench = Bulk(args.build, args.seconds)
     try:
-        todo = [Case(f"pipe, {rate:g} Mbit/s, {rtt:g} ms, {args.loss} lost", bench.memory, "whole")] if args.link else cases(bench, words)
+        if args.link:
+            todo = [Case(f"pipe, {rate:g} Mbit/s, {rtt:g} ms, {args.loss} lost", bench.memory, MODES[0])]
+            todo[0].name = todo[0].what  # the wire takes what the kernel gives it
+        else:
+            todo = cases(bench, words)
         for counted in range(args.runs + 1):
             if counted:
                 say(f"round {counted} of {args.runs}")

@@ -1,5 +1,6 @@
 #include "congestion.hh"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 

@@ -35,9 +35,9 @@ inline constexpr std::uint64_t kAcksPerWindow = 16;    // sender: ack-me packets
 inline constexpr Duration kMaxAckDelay = 5ms;          // a packet is acknowledged no later
 inline constexpr Duration kGapAckSpacing = 1ms;        // a storm of gaps acks no more often
 inline constexpr Duration kPingInterval = 1s;          // receiver measures its rtt with a PING this often
-inline constexpr std::size_t kFewAckRanges = 4;     // above it, a PING finds out which need no repeating ...
-inline constexpr Duration kMinPingInterval = 10ms;  // ... no more often than this ...
-inline constexpr std::size_t kMaxPings = 16;        // ... while so many may be on their way
+inline constexpr std::size_t kFewAckRanges = 4;        // above it, a PING each probe timeout ...
+inline constexpr Duration kMinPingInterval = 10ms;  // ... and at least this finds out what needs no repeating
+inline constexpr std::size_t kMaxPings = 16;        // so many of them are remembered until they are answered
 
 // Round-trip time and loss.
 inline constexpr Duration kTimerGranularity = 1ms;

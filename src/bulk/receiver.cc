@@ -355,7 +355,7 @@ void Receiver::Impl::on_ack(const wire::AckFrame& frame, Instant now) {
   const wire::PacketRange& newest = frame.ranges[0];
   for (; !about->pings.empty() && about->pings.front().number <= newest.last; about->pings.pop_front()) {
     const ReceiverPath::Ping& ping = about->pings.front();
-    if (ping.number < newest.first) continue;  // it was lost, or answered already
+    if (ping.number < newest.first) continue;  // lost, or in front of a packet that is: not worth a search
     if (ping.number == newest.last)
       about->channel.rtt.update(now - ping.at, std::chrono::microseconds(frame.delay_us), now);
     if (ReceiverLane* lane = find_lane(ping.lane)) lane->acks.on_ack_acked(ping.largest);
@@ -412,7 +412,7 @@ std::optional<Transmit> Receiver::Impl::send_ack(ReceiverPath& about, ReceiverLa
   FrameWriter frames(via->channel.plain_part(out));
   if (abort.state() == AbortExchange::State::Telling)  // so that any ack of it proves the peer knows
     frames.abort(static_cast<std::uint16_t>(abort.code()), abort.reason());
-  // A PING that got no answer within a second is forgotten and asked again.
+  // Before the first is answered there may be more: where most acks are lost, one of them arrives.
   Duration ping_pause = kPingInterval;
   if (via->sealer.wants_confirmation() || lane.acks.range_count() > kFewAckRanges)
     ping_pause = std::max<Duration>(via->channel.rtt.pto(), kMinPingInterval);

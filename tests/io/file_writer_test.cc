@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <csignal>
 #include <thread>
 
@@ -65,6 +64,8 @@ protected:
       ByteView rest = pattern.subspan(static_cast<std::size_t>(at % pattern.size()));
       rest = rest.first(static_cast<std::size_t>(std::min<std::uint64_t>(rest.size(), size - at)));
       if (rng.below(20) == 0) rest = rest.first(1 + static_cast<std::size_t>(rng.below(rest.size())));
+      ++writes_;
+      writes_.notify_one();
       const ssize_t written = writer.write(rest);
       ASSERT_GT(written, 0) << errno;
       at += static_cast<std::uint64_t>(written);
@@ -74,6 +75,7 @@ protected:
   ScratchDirectory scratch_;
   Pages pages_{1 << 20};
   SeededRng rng_{11};
+  std::atomic<unsigned> writes_ = 0;  // begun, for who waits for the next one
 };
 
 TEST_F(FileWriting, BothWaysWriteTheSame) {
@@ -155,14 +157,17 @@ TEST_F(SharedFileWriting, LinesInTheMiddleOfAWriteGoBehindIt) {
   FileWriter writer(file_.get());
   std::atomic<bool> stop = false;
   write_all(writer, WriteWay::kFirstBytes, pages_.view(), rng_);
-  std::thread speaker([&] {
-    while (!stop) {
-      say(WriteWay::kBlock);
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
-    }
+  std::thread speaker([&, seen = writes_.load()]() mutable {
+    do {
+      writes_.wait(seen);
+      seen = writes_;
+      say(WriteWay::kBlock);  // while that write goes on
+    } while (!stop);
   });
   write_all(writer, 3 * WriteWay::kSampleBytes, pages_.view(), rng_);
   stop = true;
+  ++writes_;
+  writes_.notify_one();
   speaker.join();
   expect_both(WriteWay::kFirstBytes + 3 * WriteWay::kSampleBytes);
 }

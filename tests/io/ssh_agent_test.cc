@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <semaphore>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -100,20 +101,19 @@ TEST_F(SshAgent, DropsACommentThatNobodyShouldWriteIntoAFile) {
 
 TEST_F(SshAgent, AnAnswerInDropsIsNotWaitedForLongerThanAnother) {
   const Bytes answer = answer_of({{ssh_test_key(1).blob, "me@home"}});
-  std::atomic<bool> stop = false;
+  std::binary_semaphore given_up{0};
   std::atomic<std::size_t> sent = 0;
   std::thread agent([&] {
     const Fd peer(::accept(listener_.get(), nullptr, nullptr));
-    for (; sent < answer.size() && !stop; ++sent) {
+    do {  // slow, but never silent for 400 ms
       (void)!::send(peer.get(), answer.data() + sent, 1, MSG_NOSIGNAL);
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));  // slow, but never silent for 400 ms
-    }
+    } while (++sent < answer.size() && !given_up.try_acquire_for(std::chrono::milliseconds(50)));
   });
   const Instant begun = now();
   const auto keys = ssh_agent_keys(socket_, 400ms);
   const Duration took = now() - begun;
   const std::size_t sent_by_then = sent;
-  stop = true;
+  given_up.release();
   agent.join();
   ASSERT_FALSE(keys);
   EXPECT_THAT(keys.error(), HasSubstr("in the middle"));
